@@ -1,0 +1,1 @@
+"""Values only: a base with every key, named variants, one file per tracker."""
