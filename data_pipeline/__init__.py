@@ -1,0 +1,1 @@
+"""From data on disk to training batches: numpy, OpenCV and grain, never jax."""
