@@ -72,8 +72,8 @@ def get_base_config() -> ConfigDict:
     config.ce = ConfigDict()
     # Candidate elimination after the attention of these blocks, counted from 0. OSTrack.
     config.ce.layers = (3, 6, 9)
-    # Share of the search tokens that each of them keeps. OSTrack.
-    config.ce.keep_ratio = 0.7
+    # Share of the current search tokens that each of these layers keeps, one per layer. OSTrack.
+    config.ce.keep_ratio = (0.7, 0.7, 0.7)
     # Template tokens whose attention ranks the candidates: "CTR_POINT" the middle one, "CTR_REC"
     # the middle ones, "GT_BOX" those in the target's box, "ALL". OSTrack.
     config.ce.template_range = "CTR_POINT"

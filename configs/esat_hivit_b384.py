@@ -19,6 +19,7 @@ def get_hivit_config() -> ConfigDict:
     config.backbone.depth = 20  # attention blocks (Sec. 4.1); eight MLP blocks come before them
     config.backbone.heads = 8  # HiViT-B
     config.ce.layers = ()  # A.2: candidate elimination is removed
+    config.ce.keep_ratio = ()
     config.search.factor = 4.5  # AQATrack
     config.search.number = 4  # AQATrack
     config.data.max_interval = 400  # AQATrack

@@ -23,6 +23,7 @@ def _smoke(config: ConfigDict) -> dict:
         "template.size": 2 * patch_size,
         "search.size": 4 * patch_size,
         "ce.layers": (1,) if config.ce.layers else (),
+        "ce.keep_ratio": config.ce.keep_ratio[:1],
         "ce.start_epoch": 0,
         "ce.warm_epochs": 1,
         "head.channels": 32,
@@ -62,7 +63,10 @@ VARIANTS = {
     **{f"t4_a{a}_b{b}": {"fda.alpha": float(a), "fda.beta": float(b)} for a, b in TABLE_4},
     **{f"t5_{row}": keys for row, keys in COMPONENTS.items()},
     "ostrack": _parts(),  # the tracker that ESAT starts from, on a ViT file
-    "no_ce": {"ce.layers": ()},  # A.2 suspects that candidate elimination weakens FDA
+    "no_ce": {  # A.2 suspects that candidate elimination weakens FDA
+        "ce.layers": (),
+        "ce.keep_ratio": (),
+    },
     "got10k": {  # A.1; the shorter warm-up of candidate elimination is OSTrack's
         "data.datasets": ("got10k_train",),
         "optim.epochs": 100,

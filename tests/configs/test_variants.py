@@ -106,6 +106,7 @@ def test_every_variant_applies_to_every_file(file, name):
     assert config.search.size % config.backbone.patch_size == 0
     assert config.fda.delta == pytest.approx(config.backbone.heads / config.backbone.width)
     assert all(0 <= layer < config.backbone.depth for layer in config.ce.layers)
+    assert len(config.ce.keep_ratio) == len(config.ce.layers)
     assert config.optim.lr_drop_epoch < config.optim.epochs
 
 
