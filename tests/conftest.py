@@ -1,0 +1,24 @@
+"""Tests run on the CPU as eight devices; ESAT_TEST_GPU=1 runs those marked gpu on the GPU."""
+
+import os
+
+import jax
+import pytest
+from absl import flags
+
+ON_GPU = bool(os.environ.get("ESAT_TEST_GPU"))
+if not ON_GPU:
+    os.environ["JAX_PLATFORMS"] = "cpu"  # for the programs that tests start
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_matmul_precision", "highest")
+flags.FLAGS.mark_as_parsed()  # grain reads absl's flags
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "gpu" in item.keywords and not ON_GPU:
+            item.add_marker(pytest.mark.skip(reason="needs a GPU and ESAT_TEST_GPU=1"))
+        if "data" in item.keywords and not os.environ.get("ESAT_DATA"):
+            item.add_marker(pytest.mark.skip(reason="needs the data sets and ESAT_DATA"))
