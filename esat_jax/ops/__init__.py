@@ -1,0 +1,1 @@
+"""Numerical pieces that hold no parameters."""

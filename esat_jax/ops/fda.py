@@ -1,0 +1,86 @@
+"""Force-directed attention (paper Sec. 3.3), XLA form: the equations and the oracle of any kernel.
+
+With the squared distance expanded, |q - k|^2 = |q|^2 + |k|^2 - 2 q.k, one matrix product serves the
+scaled dot product and both forces, and no [B, N, N, H, d] difference exists.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+
+def fda_logits(
+    query: jax.Array, key: jax.Array, *, alpha: float, beta: float, delta: float
+) -> jax.Array:
+    """Attention logits plus attraction minus repulsion, before the softmax.
+
+    Args:
+      query, key: [B, N, H, d], any float type; products accumulate in float32.
+      alpha, beta: weights of attraction and repulsion, unitless (paper, Table 4: 0.1 and 0.1).
+      delta: scale of the squared distance, 1 / feature-unit^2. The paper gives no value.
+    Returns: [B, H, N, N] float32.
+    Raises: ValueError if query and key differ in shape.
+    Source: Eq. 5-7; the two halves of the dimensions in Eq. 5 add up to the whole distance.
+    """
+    if query.shape != key.shape:
+        raise ValueError(f"query and key must have one shape, got {query.shape} and {key.shape}")
+    return _logits(query, key, alpha, beta, delta)
+
+
+def attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    *,
+    alpha: float = 0.0,
+    beta: float = 0.0,
+    delta: float = 0.0,
+) -> jax.Array:
+    """Self-attention with forces; with alpha = beta = 0 the ordinary one.
+
+    Args:
+      query, key, value: [B, N, H, d] of one float type.
+      alpha, beta, delta: as in `fda_logits`.
+    Returns: [B, N, H, d] in the type of `value`. No attention map leaves this function, so a fused
+      kernel can take its place.
+    Raises: ValueError if the three shapes differ.
+    """
+    if not query.shape == key.shape == value.shape:
+        shapes = f"{query.shape}, {key.shape} and {value.shape}"
+        raise ValueError(f"query, key and value must have one shape, got {shapes}")
+    weights = jax.nn.softmax(_logits(query, key, alpha, beta, delta), axis=-1)  # [B, H, N, N]
+    return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(value.dtype), value)
+
+
+def attention_rows(
+    query: jax.Array,
+    key: jax.Array,
+    *,
+    alpha: float = 0.0,
+    beta: float = 0.0,
+    delta: float = 0.0,
+) -> jax.Array:
+    """The attention weights of a few queries, as `attend` uses them.
+
+    Args:
+      query: [B, R, H, d], the R queries of interest.
+      key: [B, N, H, d], all keys.
+      alpha, beta, delta: as in `fda_logits`.
+    Returns: [B, H, R, N] float32; each row sums to 1.
+    """
+    return jax.nn.softmax(_logits(query, key, alpha, beta, delta), axis=-1)
+
+
+def _logits(query: jax.Array, key: jax.Array, alpha: float, beta: float, delta: float) -> jax.Array:
+    """`fda_logits` without its check, for R queries against N keys -> [B, H, R, N] float32."""
+    einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+    dots = einsum("bqhd,bkhd->bhqk", query, key)
+    logits = dots * query.shape[-1] ** -0.5
+    if all(isinstance(force, int | float) and force == 0 for force in (alpha, beta)):
+        return logits  # known while tracing: ordinary attention, to the last bit
+    query_norm = einsum("bqhd,bqhd->bhq", query, query)[..., None]
+    key_norm = einsum("bkhd,bkhd->bhk", key, key)[..., None, :]
+    # Rounding can leave a tiny negative distance where q is close to k.
+    repulsion = delta * jnp.maximum(query_norm + key_norm - 2.0 * dots, 0.0)
+    return logits + alpha * jnp.exp(-repulsion) - beta * repulsion
