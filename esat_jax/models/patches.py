@@ -1,0 +1,48 @@
+"""Images to patch embeddings."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+MEAN = (0.485, 0.456, 0.406)  # ImageNet RGB statistics, as every pretrained backbone here expects
+STD = (0.229, 0.224, 0.225)
+
+
+def normalize_image(image: jax.Array) -> jax.Array:
+    """uint8 RGB [..., 3] -> float32 with ImageNet's mean and deviation; floats pass unchanged."""
+    if jnp.issubdtype(image.dtype, jnp.floating):
+        return image
+    if image.dtype != jnp.uint8:
+        raise ValueError(f"images are uint8 RGB or normalised floats, got {image.dtype}")
+    mean, std = (jnp.broadcast_to(jnp.array(value), image.shape) for value in (MEAN, STD))
+    return (image.astype(jnp.float32) / 255 - mean) / std
+
+
+def split_patches(image: jax.Array, size: int) -> jax.Array:
+    """[..., n * size, m * size, C] -> non-overlapping patches [..., n, m, size, size, C]."""
+    *batch, height, width, channels = image.shape
+    if height % size or width % size:
+        raise ValueError(f"an image of {height}x{width} does not divide into {size} px patches")
+    grid = image.reshape(*batch, height // size, size, width // size, size, channels)
+    return jnp.swapaxes(grid, -4, -3)
+
+
+class PatchEmbed(nn.Module):
+    """A convolution whose stride is its kernel size, written as one matrix product.
+
+    [..., n * size, m * size, 3] -> [..., n, m, width]; the kernel is a convolution's
+    [size, size, 3, width].
+    """
+
+    size: int
+    width: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> jax.Array:
+        patches = split_patches(image.astype(self.dtype), self.size)
+        kernel_shape = (self.size, self.size, image.shape[-1], self.width)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), kernel_shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        out = jnp.einsum("...hwc,hwcd->...d", patches, kernel.astype(self.dtype))
+        return out + jnp.broadcast_to(bias.astype(self.dtype), out.shape)
