@@ -68,6 +68,8 @@ def get_base_config() -> ConfigDict:
     # Scale of the squared distance, 1 / feature unit². 1 / head dimension: our choice, the paper
     # names delta (Eq. 5) without a value.
     config.fda.delta = 1 / 64
+    # "xla", "fused" (GPU kernel, 16-bit compute types) or "auto", the kernel where it can run.
+    config.fda.implementation = "auto"
 
     config.ce = ConfigDict()
     # Candidate elimination after the attention of these blocks, counted from 0. OSTrack.
