@@ -1,0 +1,147 @@
+"""Frames of a video file, a folder of images or a camera, one at a time, as uint8 RGB."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+FALLBACK_FPS = 30.0  # for folders, and for files and cameras that do not say
+MAX_DAMAGED_FRAMES = 1000  # of a video in a row; it ends where so many reads fail
+MAX_MISSING_PICTURES = 30  # of a camera in a row; about a second, then it is gone
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One frame; `image` is uint8 RGB [height, width, 3], or None if it could not be decoded."""
+
+    number: int  # from 0, damaged frames included
+    name: str  # for messages: "frame 12 of clip.mp4", "00012.jpg"
+    image: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameSource:
+    """An open source.
+
+    Attributes:
+      frames: yields every frame once, in order; reads no further than it is asked to.
+      count: number of frames to come, None if unknown. A video's header may announce too many.
+      fps: frames per second to show them at.
+      live: a camera, which only ends when it is stopped.
+    """
+
+    frames: Iterator[Frame]
+    count: int | None
+    fps: float
+    live: bool = False
+
+
+def open_source(source: str, start_frame: int = 0) -> FrameSource:
+    """Opens a video file, a folder of images or, for a number such as "0", a camera.
+
+    Args: start_frame: frames to leave out at the beginning; the others keep their numbers.
+    Raises: ValueError if there is nothing to read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        opened = _open_folder(path, start_frame)
+    elif path.is_file():
+        opened = _open_video(cv2.VideoCapture(str(path)), path.name, start_frame)
+    elif source.isdecimal():
+        opened = _open_camera(cv2.VideoCapture(int(source)), f"camera {source}", start_frame)
+    else:
+        raise ValueError(f"{source}: no such video file or folder of images, nor a camera number.")
+    if start_frame < 0 or (opened.count is not None and start_frame >= opened.count):
+        last = "" if opened.count is None else f" to {opened.count - 1}"
+        raise ValueError(f"{source}: its frames count from 0{last}, got start_frame {start_frame}.")
+    left = None if opened.count is None else opened.count - start_frame
+    return dataclasses.replace(opened, count=left)
+
+
+def read_image(path: Path) -> np.ndarray | None:
+    """Decodes an image file -> uint8 RGB [height, width, 3], or None if it is damaged.
+
+    From memory, because cv2.imread fills up a JPEG that ends too early instead of refusing it.
+    """
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    return _to_rgb(cv2.imdecode(data, cv2.IMREAD_COLOR)) if data.size else None
+
+
+def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Sorts 2.jpg before 10.jpg: digits count as numbers."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _open_folder(folder: Path, start_frame: int) -> FrameSource:
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    paths.sort(key=natural_key)
+    if not paths:
+        raise ValueError(f"{folder}: no images here; they end in {', '.join(IMAGE_SUFFIXES)}.")
+
+    def frames() -> Iterator[Frame]:
+        for number, path in enumerate(paths[start_frame:], start=start_frame):
+            yield Frame(number, path.name, read_image(path))
+
+    return FrameSource(frames(), len(paths), FALLBACK_FPS)
+
+
+def _open_video(capture: cv2.VideoCapture, name: str, start_frame: int) -> FrameSource:
+    if not capture.isOpened():
+        raise ValueError(
+            f"{name} cannot be read as a video: it is damaged, or of a kind that this build of "
+            "OpenCV does not decode."
+        )
+    announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    count = announced if announced > 0 else None
+
+    def frames() -> Iterator[Frame]:
+        # A read fails at a damaged frame and at the end alike: the end is where no later one works.
+        number, failed = 0, 0
+        while failed < MAX_DAMAGED_FRAMES:
+            image = _read(capture)
+            if image is None:
+                failed += 1
+                continue
+            for index in range(number, number + failed + 1):
+                if index >= start_frame:
+                    this = image if index == number + failed else None
+                    yield Frame(index, f"frame {index} of {name}", this)
+            number, failed = number + failed + 1, 0
+        capture.release()
+
+    return FrameSource(frames(), count, _fps(capture))
+
+
+def _open_camera(capture: cv2.VideoCapture, name: str, start_frame: int) -> FrameSource:
+    if not capture.isOpened():
+        raise ValueError(f"{name} cannot be opened: is it connected, and not in use elsewhere?")
+
+    def frames() -> Iterator[Frame]:
+        number, failed = 0, 0
+        while failed < MAX_MISSING_PICTURES:
+            image = _read(capture)
+            failed = 0 if image is not None else failed + 1
+            if number >= start_frame:
+                yield Frame(number, f"frame {number} of {name}", image)
+            number += 1
+        capture.release()
+
+    return FrameSource(frames(), None, _fps(capture), live=True)
+
+
+def _read(capture: cv2.VideoCapture) -> np.ndarray | None:
+    return _to_rgb(capture.read()[1])
+
+
+def _fps(capture: cv2.VideoCapture) -> float:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return fps if 0 < fps <= 1000 else FALLBACK_FPS
+
+
+def _to_rgb(image: np.ndarray | None) -> np.ndarray | None:
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
