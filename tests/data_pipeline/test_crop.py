@@ -2,10 +2,10 @@
 
 import pathlib
 
-import detweights
 import numpy as np
 import pytest
 
+import detweights
 from data_pipeline import crop
 from data_pipeline.crop import CropGeometry
 
