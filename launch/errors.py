@@ -1,0 +1,50 @@
+"""One way for every tool to fail: a sentence on stderr and exit status 1, no traceback."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+from absl import app, flags
+
+_TRACEBACK = flags.DEFINE_bool(
+    "traceback", False, "Show where an error was raised instead of one sentence."
+)
+
+
+def run(main: Callable[[list[str]], int | None]) -> None:
+    """`app.run(main)`, where ValueError and OSError mean wrong input: they end in one sentence.
+
+    So do wrong flags. Ctrl-C ends in one word and status 130. Other exceptions are faults of the
+    program and keep their traceback.
+    """
+    # JAX tells at length which accelerators this computer does not have.
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
+    try:
+        app.run(main, flags_parser=_parse)
+    except KeyboardInterrupt:
+        print("stopped.", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        if flags.FLAGS.is_parsed() and _TRACEBACK.value:
+            raise
+        sys.exit(f"error: {_sentence(error)}")
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        text = str(error)
+        # ml_collections puts the traceback of a config file into the message.
+        text = text.strip().splitlines()[-1] if "Traceback" in text else " ".join(text.split())
+        sys.exit(f"error: {text} (--help lists the flags)")
+    except AttributeError as error:
+        sys.exit(f"error: a flag --config.KEY names a key that the config does not have: {error}")
+
+
+def _sentence(error: Exception) -> str:
+    """The error in words, on one line; an OSError of the system says which file."""
+    if isinstance(error, OSError) and error.strerror:
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        return ": ".join([" -> ".join(names), error.strerror] if names else [error.strerror])
+    return " ".join(str(error).split()) or type(error).__name__
