@@ -39,7 +39,10 @@ def _parse(argv: list[str]) -> list[str]:
         text = text.strip().splitlines()[-1] if "Traceback" in text else " ".join(text.split())
         sys.exit(f"error: {text} (--help lists the flags)")
     except AttributeError as error:
-        sys.exit(f"error: a flag --config.KEY names a key that the config does not have: {error}")
+        key: object = error
+        while isinstance(key, Exception) and key.args:  # ml_collections wraps a KeyError
+            key = key.args[0]
+        sys.exit(f"error: --config.KEY names no key of the config: {' '.join(str(key).split())}")
 
 
 def _sentence(error: Exception) -> str:
