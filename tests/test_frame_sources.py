@@ -127,6 +127,35 @@ def test_start_frame_leaves_frames_out_and_keeps_the_numbers(tmp_path, kind):
     assert [closest(frame.image) for frame in frames] == [20, 21, 22, 23]
 
 
+def test_a_camera_may_miss_pictures_and_ends_when_they_stay_away(monkeypatch):
+    class Camera:
+        def __init__(self, index):
+            assert index == 3
+            self.pictures = iter([*FRAMES[:2], None, *FRAMES[2:4]])
+
+        def isOpened(self):
+            return True
+
+        def get(self, key):
+            return 0.0
+
+        def read(self):
+            frame = next(self.pictures, None)
+            return frame is not None, frame if frame is None else frame[..., ::-1].copy()
+
+        def release(self):
+            self.pictures = iter([])
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    source = open_source("3")
+    assert (source.count, source.fps, source.live) == (None, 30, True)
+    frames = list(source.frames)
+    assert [frame.image is None for frame in frames[:5]] == [False, False, True, False, False]
+    assert all(frame.image is None for frame in frames[5:])
+    assert 10 < len(frames) < 100
+    np.testing.assert_array_equal(frames[4].image, FRAMES[3])
+
+
 def test_what_cannot_be_opened_is_named(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "empty").mkdir()
