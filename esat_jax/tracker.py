@@ -1,0 +1,159 @@
+"""Tracks one target through frames: `Tracker.initialize(frame, box)`, then `.update(frame)`."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from data_pipeline.crop import CropGeometry, check_box_xywh, check_frame, clip_box_xywh
+from esat_jax.models.box_head import decode_boxes, hann_window
+from esat_jax.models.esat import make_model
+from esat_jax.weights import load_weights
+
+MARGIN_PX = 10  # of a box, stays inside the frame; and the smallest side of a box. OSTrack.
+
+
+class Prediction(NamedTuple):
+    """Where the target is in one frame.
+
+    Attributes:
+      box_xywh: float64 [4], frame pixels; inside the frame, at least 10 px wide and high.
+      score: the network's raw score of this box, in [0, 1].
+      lost: the score is below config.tracker.lost_threshold.
+    """
+
+    box_xywh: np.ndarray
+    score: float
+    lost: bool
+
+
+def make_search_step(config: Mapping) -> Callable:
+    """One step of the network for a batch of crops, a pure function to jit, batch or export.
+
+    Returns: `step(variables, template, search, template_box_cxcywh)` for uint8 crops [B, s, s, 3]
+      and [B, S, S, 3] -> box_cxcywh [B, 4] (fractions of the search crop) and score [B]. The box is
+      read from the raw maps where the score times the Hann window is highest; the score is that
+      cell's raw one. `template_box_cxcywh` [B, 4] is None unless `needs_template_box(config)`.
+    Source: OSTrack.
+    """
+    model = make_model(config)
+    window = hann_window(config["search"]["size"] // config["backbone"]["patch_size"])
+
+    def step(
+        variables: Mapping,
+        template: jax.Array,
+        search: jax.Array,
+        template_box_cxcywh: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        maps = model.apply(
+            variables, template, search, template_box_cxcywh=template_box_cxcywh, train=False
+        )
+        response = maps.score_map * window[None]
+        box_cxcywh, index = decode_boxes(response, maps.size_map, maps.offset_map)
+        scores = maps.score_map.reshape(len(index), -1)
+        return box_cxcywh, scores[np.arange(len(index)), index]
+
+    return step
+
+
+def needs_template_box(config: Mapping) -> bool:
+    """Whether candidates are ranked by the template's box, so that `step` has to be given it."""
+    return config["ce"]["template_range"] == "GT_BOX"
+
+
+class Tracker:
+    """Follows the box given in the first frame.
+
+    Frames are uint8 RGB [height, width, 3] of any size, even a changing one. The network is
+    compiled and run once on construction, in `compile_seconds`, so no frame waits for it. A call
+    that raises leaves the state as it was.
+    """
+
+    def __init__(self, config: Mapping, variables: Mapping) -> None:
+        """`config` (keys: configs/base.py) is a ConfigDict or a plain dict; `variables` fit it."""
+        self.config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+        self._step = jax.jit(make_search_step(self.config))
+        used = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
+        self._variables = jax.device_put(used)
+        self._template: tuple | None = None
+        self._box_xywh: np.ndarray | None = None
+        self._frame_shape: tuple[int, ...] | None = None
+        start = time.perf_counter()
+        blank = [np.zeros((self.config[k]["size"],) * 2 + (3,), np.uint8) for k in _CROPS]
+        self._locate(self._put_template(blank[0], np.array([0.5] * 4)), blank[1])
+        self.compile_seconds = time.perf_counter() - start
+
+    @classmethod
+    def from_weights(cls, path: str | Path) -> "Tracker":
+        """The tracker that a file of `esat_jax.weights.save_weights` holds.
+
+        Raises: ValueError or OSError if it is not such a file.
+        """
+        variables, config = load_weights(path)
+        return cls(config, variables)
+
+    def initialize(self, frame: np.ndarray, box_xywh: np.ndarray) -> None:
+        """Takes the target in `box_xywh` (x, y, width, height; frame px) of this frame.
+
+        Raises: ValueError for a frame that is not uint8 RGB, or a box that is not four finite
+          numbers with a positive area, in part inside the frame.
+        """
+        height, width = _frame_size(frame)
+        box_xywh = check_box_xywh(box_xywh, height, width)
+        template = self.config["template"]
+        geometry = CropGeometry.from_box(box_xywh, template["factor"], template["size"])
+        self._template = self._put_template(
+            geometry.crop_image(frame), geometry.frame_to_crop(box_xywh)
+        )
+        self._box_xywh, self._frame_shape = box_xywh.copy(), frame.shape
+
+    def update(self, frame: np.ndarray) -> Prediction:
+        """Finds the target in the next frame, around where it was.
+
+        Raises: ValueError before `initialize`, for a frame that is not uint8 RGB, and for weights
+          that give a box without finite numbers.
+        """
+        if self._template is None:
+            raise ValueError("Tracker.update needs a target: call initialize(frame, box) first.")
+        height, width = _frame_size(frame)
+        box_xywh = self._box_xywh
+        if frame.shape != self._frame_shape:
+            box_xywh = clip_box_xywh(box_xywh, height, width, MARGIN_PX)
+        search = self.config["search"]
+        geometry = CropGeometry.from_box(box_xywh, search["factor"], search["size"])
+        box_cxcywh, score = self._locate(self._template, geometry.crop_image(frame))
+        if not (np.isfinite(box_cxcywh).all() and np.isfinite(score)):
+            raise ValueError(
+                f"the network's box {box_cxcywh} with score {score} has numbers that are not "
+                "finite: the weights are damaged, or their training diverged."
+            )
+        box_xywh = clip_box_xywh(geometry.crop_to_frame(box_cxcywh), height, width, MARGIN_PX)
+        self._box_xywh, self._frame_shape = box_xywh, frame.shape
+        lost = score < self.config["tracker"]["lost_threshold"]
+        return Prediction(box_xywh.copy(), score, lost)
+
+    def _put_template(self, crop: np.ndarray, box_cxcywh: np.ndarray) -> tuple:
+        """The template's arguments of the step, on the device: they serve every frame."""
+        box = box_cxcywh.astype(np.float32)[None] if needs_template_box(self.config) else None
+        return jax.device_put((crop[None], box))
+
+    def _locate(self, template: tuple, search: np.ndarray) -> tuple[np.ndarray, float]:
+        crop, box = template
+        box_cxcywh, score = jax.device_get(self._step(self._variables, crop, search[None], box))
+        return box_cxcywh[0].astype(np.float64), float(score[0])
+
+
+_CROPS = ("template", "search")
+
+
+def _frame_size(frame: np.ndarray) -> tuple[int, int]:
+    check_frame(frame)
+    height, width = frame.shape[:2]
+    if min(height, width) <= MARGIN_PX:
+        raise ValueError(
+            f"a frame must be larger than {MARGIN_PX} px each way, got {width} x {height}."
+        )
+    return height, width
