@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import cv2
-import jax
 import numpy as np
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
@@ -26,7 +25,7 @@ from data_pipeline.crop import check_box_xywh
 from esat_jax.drawing import LOST_RGB, OTHER_RGB, TRACKED_RGB, draw_box
 from esat_jax.frame_sinks import FolderSink, VideoSink, write_rows
 from esat_jax.frame_sources import Frame, FrameSource, open_source
-from esat_jax.models.esat import make_model
+from esat_jax.initial_variables import initial_variables
 from esat_jax.tracker import Prediction, Tracker
 from launch import errors
 
@@ -122,13 +121,7 @@ def make_tracker(weights: str | None, config: ConfigDict | None) -> tuple[Tracke
         raise ValueError("give either --weights=FILE, or --config=FILE for random weights.")
     if weights:
         return Tracker.from_weights(weights), ""
-    crops = [
-        np.zeros((1, config[key].size, config[key].size, 3), np.uint8)
-        for key in ("template", "search")
-    ]
-    init = jax.jit(make_model(config.to_dict()).init)
-    box_cxcywh = np.full((1, 4), 0.5, np.float32)  # read if config.ce ranks candidates by it
-    variables = init(jax.random.key(config.seed), *crops, template_box_cxcywh=box_cxcywh)
+    variables = initial_variables(config.to_dict(), config.seed)
     return Tracker(config, variables), RANDOM
 
 

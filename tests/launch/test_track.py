@@ -8,13 +8,11 @@ import sys
 import time
 
 import cv2
-import jax
-import numpy as np
 import pytest
 
 import detweights
 from configs import esat_vit_b256
-from esat_jax.models.esat import make_model
+from esat_jax.initial_variables import initial_variables
 from esat_jax.tracker import Tracker
 from esat_jax.weights import save_weights
 
@@ -26,13 +24,8 @@ BOX = ",".join(map(str, BOXES_XYWH[0]))
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     config = esat_vit_b256.get_config("smoke").to_dict()
-    crops = [
-        np.zeros((1, config[key]["size"], config[key]["size"], 3), np.uint8)
-        for key in ("template", "search")
-    ]
-    variables = jax.jit(make_model(config).init)(jax.random.key(0), *crops)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_weights(path, variables, config)
+    save_weights(path, initial_variables(config, seed=0), config)
     return path
 
 
