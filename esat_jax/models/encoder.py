@@ -15,11 +15,15 @@ from esat_jax.ops import fda
 
 @dataclasses.dataclass(frozen=True)
 class ForceDirectedAttention:
-    """Constants of Eq. 5-7; alpha = beta = 0 is ordinary attention."""
+    """Constants of Eq. 5-7; alpha = beta = 0 is ordinary attention.
+
+    `implementation`: see `esat_jax.ops.fda.attend`.
+    """
 
     alpha: float = 0.0
     beta: float = 0.0
     delta: float = 0.0
+    implementation: str = "auto"
 
 
 @struct.dataclass
@@ -49,6 +53,12 @@ def drop_path(rate: float, branch: jax.Array, *, train: bool) -> jax.Array:
     return nn.Dropout(rate, broadcast_dims=whole_example)(branch, deterministic=not train)
 
 
+def gelu(x: jax.Array) -> jax.Array:
+    """The exact GELU in PyTorch's form; `jax.nn.gelu` takes the slower detour over erfc."""
+    wide = x.astype(jnp.float32)
+    return (0.5 * wide * (1.0 + jax.lax.erf(wide * math.sqrt(0.5)))).astype(x.dtype)
+
+
 class Mlp(nn.Module):
     """Linear, exact GELU, Linear: [..., D] -> [..., D]."""
 
@@ -57,8 +67,7 @@ class Mlp(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        hidden = nn.Dense(self.hidden, dtype=self.dtype, name="fc_1")(x)
-        hidden = nn.gelu(hidden, approximate=False)
+        hidden = gelu(nn.Dense(self.hidden, dtype=self.dtype, name="fc_1")(x))
         return nn.Dense(x.shape[-1], dtype=self.dtype, name="fc_2")(hidden)
 
 
@@ -81,11 +90,12 @@ class Attention(nn.Module):
         qkv = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(x)
         qkv = qkv.reshape(batch, num_tokens, 3, self.heads, width // self.heads)
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [B, N, H, d]
-        forces = dataclasses.asdict(self.fda)
+        forces = {"alpha": self.fda.alpha, "beta": self.fda.beta, "delta": self.fda.delta}
         attention = None
         if rows is not None:
             attention = fda.attention_rows(query[:, jnp.array(rows)], key, **forces)
-        out = fda.attend(query, key, value, **forces).reshape(batch, num_tokens, width)
+        out = fda.attend(query, key, value, **forces, implementation=self.fda.implementation)
+        out = out.reshape(batch, num_tokens, width)
         return nn.Dense(width, dtype=self.dtype, name="proj")(out), attention
 
 

@@ -9,6 +9,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from esat_jax.ops.fda_gpu import fused_attend
+
+IMPLEMENTATIONS = ("auto", "xla", "fused")
+
 
 def fda_logits(
     query: jax.Array, key: jax.Array, *, alpha: float, beta: float, delta: float
@@ -36,19 +40,26 @@ def attend(
     alpha: float = 0.0,
     beta: float = 0.0,
     delta: float = 0.0,
+    implementation: str = "auto",
 ) -> jax.Array:
     """Self-attention with forces; with alpha = beta = 0 the ordinary one.
 
     Args:
       query, key, value: [B, N, H, d] of one float type.
       alpha, beta, delta: as in `fda_logits`.
-    Returns: [B, N, H, d] in the type of `value`. No attention map leaves this function, so a fused
-      kernel can take its place.
-    Raises: ValueError if the three shapes differ.
+      implementation: "xla"; "fused", the GPU kernel of `fda_gpu`, which needs 16-bit floats and
+        plain numbers for the forces; or "auto", the kernel where it can run.
+    Returns: [B, N, H, d] in the type of `value`. No attention map leaves this function.
+    Raises: ValueError if the three shapes differ, or for another `implementation`.
     """
     if not query.shape == key.shape == value.shape:
         shapes = f"{query.shape}, {key.shape} and {value.shape}"
         raise ValueError(f"query, key and value must have one shape, got {shapes}")
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(f"implementation is one of {IMPLEMENTATIONS}, got {implementation!r}")
+    fits = value.dtype.itemsize == 2 and jax.default_backend() == "gpu"
+    if implementation == "fused" or (implementation == "auto" and fits):
+        return fused_attend(query, key, value, alpha=alpha, beta=beta, delta=delta)
     weights = jax.nn.softmax(_logits(query, key, alpha, beta, delta), axis=-1)  # [B, H, N, N]
     return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(value.dtype), value)
 

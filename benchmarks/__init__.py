@@ -1,0 +1,1 @@
+"""Measurements outside the tests; each script prints JSON lines, kept in results.md."""
