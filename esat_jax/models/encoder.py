@@ -139,6 +139,7 @@ class Block(nn.Module):
         if cut:
             template, search = jnp.split(tokens, [cut.first_search], axis=1)
             scores = candidates.candidate_scores(rows[..., cut.first_search :], cut.weights)
+            self.sow("intermediates", "candidate_scores", scores)
             search, cells = candidates.eliminate(search, cells, scores, cut.keep)
             tokens = jnp.concatenate([template, search], axis=1)
         mlp = Mlp(self.mlp_ratio * tokens.shape[-1], self.dtype, name="mlp")
@@ -187,7 +188,8 @@ class Encoder(nn.Module):
         """Template [B, prefix + Z, D] and search [B, X, D] tokens -> the final ones.
 
         `keep_ratio` is static; see `CandidateElimination.keep_counts`. The cells kept at each
-        elimination are sown as intermediates "kept_cells" [B, K], best first.
+        elimination are sown as intermediates "kept_cells" [B, K], best first; its block sows
+        "candidate_scores" of the tokens before.
         """
         (batch, first_search, _), num_search = template.shape, search.shape[1]
         counts = self.elimination.keep_counts(num_search, keep_ratio)

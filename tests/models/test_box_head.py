@@ -6,6 +6,7 @@ from pathlib import Path
 import flax
 import jax
 import numpy as np
+import pytest
 
 import detweights
 from esat_jax.models.batch_norm import BatchNorm
@@ -98,3 +99,20 @@ def test_batch_norm_trains_as_pytorch_does():
     np.testing.assert_allclose(stats["var"], 4.5 + 0.1 * flat.var(0, ddof=1), rtol=1e-6)
     out = BatchNorm().apply(variables, x, train=False)
     np.testing.assert_allclose(out, (x - 1) / np.sqrt(5 + 1e-5) * scale + bias, atol=1e-5)
+
+
+@pytest.mark.torch
+def test_batch_norm_equals_pytorchs_over_three_steps():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    theirs = torch.nn.BatchNorm2d(5)
+    variables = BatchNorm().init(jax.random.key(0), np.zeros((1, 2, 2, 5)), train=False)
+    for _ in range(3):
+        x = rng.normal(1, 4, (3, 4, 4, 5)).astype(np.float32)
+        out, new = BatchNorm().apply(variables, x, train=True, mutable="batch_stats")
+        variables = variables | new
+        expected = theirs(torch.from_numpy(x).permute(0, 3, 1, 2)).detach().numpy()
+        np.testing.assert_allclose(out, maps_last(expected), atol=1e-5)
+    stats = variables["batch_stats"]
+    np.testing.assert_allclose(stats["mean"], theirs.running_mean, rtol=1e-5)
+    np.testing.assert_allclose(stats["var"], theirs.running_var, rtol=1e-5)
