@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipeline.crop import CropGeometry, check_box_xywh, check_frame, clip_box_xywh
 from esat_jax.models.box_head import decode_boxes, hann_window
-from esat_jax.models.esat import make_model
+from esat_jax.models.esat import inference_variables, make_model
 from esat_jax.weights import load_weights
 
 MARGIN_PX = 10  # of a box, stays inside the frame; and the smallest side of a box. OSTrack.
@@ -76,8 +76,7 @@ class Tracker:
         """`config` (keys: configs/base.py) is a ConfigDict or a plain dict; `variables` fit it."""
         self.config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
         self._step = jax.jit(make_search_step(self.config))
-        used = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
-        self._variables = jax.device_put(used)
+        self._variables = inference_variables(variables, self.config)
         self._template: tuple | None = None
         self._box_xywh: np.ndarray | None = None
         self._frame_shape: tuple[int, ...] | None = None
