@@ -1,4 +1,5 @@
 import json
+import os
 import struct
 
 import jax.numpy as jnp
@@ -48,6 +49,15 @@ def test_other_programs_see_slashed_names_and_true_values(tmp_path):
     _, metadata = read_safetensors(tmp_path / "x.safetensors")
     assert metadata["format"] == "esat-jax"
     assert json.loads(metadata["config"])["layers"] == [3, [6, 9]]
+
+
+def test_others_may_read_the_file_as_far_as_the_umask_allows(tmp_path):
+    old = os.umask(0o027)
+    try:
+        save_weights(tmp_path / "x.safetensors", {"params": {"a": np.zeros(1)}}, CONFIG)
+    finally:
+        os.umask(old)
+    assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):
