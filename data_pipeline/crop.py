@@ -7,11 +7,30 @@ give its boxes, except where that reads wrong pixels: there a ValueError says wh
 
 import dataclasses
 import math
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 MAX_SIDE_PX = 32_767  # a crop of 4 x an 8K frame; more is a wrong box, and gigabytes of padding
+
+
+class Frame(Protocol):
+    """A frame of `height` x `width` px whose pixels are decoded when a crop asks for them.
+
+    reduced: whether crops that become smaller anyway may be cut from a smaller picture of it.
+    """
+
+    height: int
+    width: int
+    reduced: bool
+
+    def region(self, rows: slice, columns: slice, shrink: int = 1) -> np.ndarray:
+        """The frame's `[rows, columns]`, which lie inside it, as uint8 RGB; not to be written to.
+
+        With `shrink` 2, 4 or 8, where `reduced`: enlarged to multiples of it, at that part of its
+        size.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +77,25 @@ class CropGeometry:
         """
         check_frame(frame)
         rows, columns = self._inside(*frame.shape[:2])
-        region = frame[rows, columns]
-        if region.shape[:2] != (self.side, self.side):
-            padded = np.zeros((self.side, self.side, 3), np.uint8)
-            padded[_shift(rows, self.y1), _shift(columns, self.x1)] = region
-            region = padded
-        return cv2.resize(region, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+        return self._resize(frame[rows, columns], rows, columns)
+
+    def crop_frame(self, frame: Frame, *, mirrored: bool = False) -> np.ndarray:
+        """What `crop_image` makes of the whole frame, decoding only what the crop needs.
+
+        With `mirrored`, of the frame mirrored left to right; then the geometry refers to that.
+        Where `frame.reduced`, a crop with several frame pixels a crop pixel is smoother instead,
+        because it is cut from a smaller picture of the frame.
+        Raises: ValueError if the crop holds nothing of the frame, or as `frame.region` does.
+        """
+        rows, columns = self._inside(frame.height, frame.width)
+        source = slice(frame.width - columns.stop, frame.width - columns.start)
+        source = source if mirrored else columns
+        shrink = max(k for k in (1, 2, 4, 8) if k * self.size <= max(self.side, self.size))
+        if frame.reduced and shrink > 1:
+            region = frame.region(rows, source, shrink)
+            return self._warp(region, rows, source, shrink, frame.width if mirrored else None)
+        region = frame.region(rows, source)
+        return self._resize(cv2.flip(region, 1) if mirrored else region, rows, columns)
 
     def padding_mask(self, height: int, width: int) -> np.ndarray:
         """Crop pixels that padding touches, in a frame of this size -> bool [size, size].
@@ -108,6 +140,28 @@ class CropGeometry:
                 f"{width} x {height} px: the box it was made for lies outside the frame."
             )
         return rows, columns
+
+    def _resize(self, region: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        if region.shape[:2] != (self.side, self.side):
+            padded = np.zeros((self.side, self.side, 3), np.uint8)
+            padded[_shift(rows, self.y1), _shift(columns, self.x1)] = region
+            region = padded
+        return cv2.resize(region, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+
+    def _warp(
+        self, region: np.ndarray, rows: slice, columns: slice, shrink: int, mirror: int | None
+    ) -> np.ndarray:
+        """The crop from the frame's [rows, columns] at 1/shrink; mirror: the frame's width."""
+        step = self.side / self.size  # frame pixels a crop pixel; pixel centres are at + 0.5
+        x0, y0 = (float(span.start // shrink * shrink) for span in (columns, rows))
+        first_x, first_y, step_x = self.x1 + step / 2, self.y1 + step / 2, step
+        if mirror is not None:
+            first_x, step_x = mirror - first_x, -step
+        to_region = np.array([[step_x, 0, first_x - x0], [0, step, first_y - y0]]) / shrink
+        to_region[:, 2] -= 0.5
+        return cv2.warpAffine(
+            region, to_region, (self.size, self.size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
 
     def _padding_1d(self, inside: slice) -> np.ndarray:
         padding = np.ones((1, self.side))
