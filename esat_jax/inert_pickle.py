@@ -158,12 +158,6 @@ class _Machine:
         arguments, maker = self._pop(), self._pop()
         self._stack.append(self._construct(maker, arguments))
 
-    def _newobj_ex(self, _: object) -> None:
-        keywords = self._pop()
-        if keywords:
-            raise PickleError("the pickle makes an object with keyword arguments")
-        self._reduce(None)
-
     def _obj(self, _: object) -> None:
         maker, *arguments = self._pop_group()
         self._stack.append(self._construct(maker, tuple(arguments)))
@@ -265,7 +259,6 @@ _METHODS: dict[str, Callable[[_Machine, object], None]] = {
     "STACK_GLOBAL": _Machine._stack_global,
     "REDUCE": _Machine._reduce,
     "NEWOBJ": _Machine._reduce,
-    "NEWOBJ_EX": _Machine._newobj_ex,
     "OBJ": _Machine._obj,
     "INST": _Machine._inst,
     "BUILD": _Machine._build,

@@ -101,7 +101,7 @@ def _zip_members(file: io.BufferedReader, file_bytes: int) -> dict[str, zipfile.
 
 
 def _zip_content(mapped: mmap.mmap, info: zipfile.ZipInfo) -> np.ndarray:
-    """A member's bytes, uint8, checked against its checksum."""
+    """A member's bytes, uint8, checked against its checksum if it has one."""
     header = mapped[info.header_offset : info.header_offset + _LOCAL_HEADER.size]
     if len(header) < _LOCAL_HEADER.size or not header.startswith(_ZIP_START):
         raise PickleError(f"the archive has no member where it says {info.filename[:100]!r} is")
@@ -110,7 +110,7 @@ def _zip_content(mapped: mmap.mmap, info: zipfile.ZipInfo) -> np.ndarray:
     if start + info.file_size > len(mapped):
         raise PickleError(f"member {info.filename[:100]!r} reaches beyond the end of the file")
     raw = np.frombuffer(mapped, np.uint8, count=info.file_size, offset=start)
-    if zlib.crc32(raw) != info.CRC:
+    if info.CRC and zlib.crc32(raw) != info.CRC:  # 0: saved without checksums
         raise PickleError(f"member {info.filename[:100]!r} is damaged (wrong checksum)")
     return raw
 

@@ -96,11 +96,19 @@ def _is_size(value: object) -> bool:
 
 
 def _rebuild_tensor(
-    storage: object, offset: object, size: object, stride: object, *_: object
+    storage: object,
+    offset: object,
+    size: object,
+    stride: object,
+    requires_grad: object = False,
+    hooks: object = None,
+    metadata: object = None,
 ) -> np.ndarray | Inert:
-    """A view of the storage; gradients, hooks and metadata are dropped."""
+    """A view of the storage; whether it needs a gradient, and hooks, are dropped."""
     if not isinstance(storage, _Storage):
         raise PickleError("a tensor is built on something that is not a storage")
+    if metadata:  # "conj", "neg": the values differ from those stored
+        raise PickleError("a tensor is stored conjugated or negated, which is not read")
     if storage.values is None:
         return Inert("torch.Tensor")
     fits = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride)

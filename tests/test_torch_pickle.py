@@ -262,6 +262,33 @@ def test_files_of_other_kinds_are_refused(tmp_path):
         read_torch_file(tmp_path / "missing.pth")
 
 
+@pytest.mark.torch
+def test_a_file_saved_without_checksums_is_read(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"a": torch.arange(3)}, tmp_path / "x.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    np.testing.assert_array_equal(read_torch_file(tmp_path / "x.pth")["a"], [0, 1, 2])
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("kind", ["conjugated", "negated", "sparse", "uint16", "meta"])
+def test_tensors_that_are_not_plain_values_are_refused(tmp_path, kind):
+    torch = pytest.importorskip("torch")
+    value = {
+        "conjugated": lambda: torch.tensor([1 + 2j]).conj(),
+        "negated": lambda: torch.tensor([1 + 2j]).conj().imag,
+        "sparse": lambda: torch.eye(3).to_sparse(),
+        "uint16": lambda: torch.zeros(2, dtype=torch.uint16),
+        "meta": lambda: torch.zeros(2, device="meta"),
+    }[kind]()
+    torch.save({"x": value}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"x\.pth: .*(conjugated or negated|asks for 'torch)"):
+        read_torch_file(tmp_path / "x.pth")
+
+
 @FORMS
 @pytest.mark.torch
 def test_every_cut_of_a_file_is_an_error_in_words(tmp_path, zipped):
