@@ -2,6 +2,7 @@
 
 import dataclasses
 import struct
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -127,23 +128,33 @@ class JpegFrame:
     `config.data.reduced_decoding`. Bytes that are no upright JPEG are decoded as they always are.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._data, self._whole = data, None
+    def __init__(self, data: bytes, error: Callable[[str], Exception] = ValueError) -> None:
+        """Args: error: makes what is raised when the bytes are no image, from a sentence's part."""
+        self._data, self._error, self._whole = data, error, None
         self.reduced = False
         if data[:2] == b"\xff\xd8":
-            header = read_jpeg_header(data)
+            try:
+                header = read_jpeg_header(data)
+            except ValueError as damage:
+                raise error(str(damage)) from None
             self.height, self.width, self.reduced = header.height, header.width, header.upright
         if not self.reduced:
-            self._whole = decode_image(data)
+            self._whole = self._decode()
             self.height, self.width = self._whole.shape[:2]
 
     def region(self, rows: slice, columns: slice, shrink: int = 1) -> np.ndarray:
         """The frame's `[rows, columns]` px; with `shrink` k, enlarged to multiples of k, at 1/k."""
         if shrink > 1:
-            return decode_image(self._data, shrink)[shrunk(rows, shrink), shrunk(columns, shrink)]
+            return self._decode(shrink)[shrunk(rows, shrink), shrunk(columns, shrink)]
         if self._whole is None:
-            self._whole = decode_image(self._data)
+            self._whole = self._decode()
         return self._whole[rows, columns]
+
+    def _decode(self, shrink: int = 1) -> np.ndarray:
+        try:
+            return decode_image(self._data, shrink)
+        except ValueError as damage:
+            raise self._error(str(damage)) from None
 
 
 def shrunk(span: slice, shrink: int) -> slice:

@@ -4,9 +4,10 @@ import dataclasses
 import functools
 import json
 
-import cv2
 import numpy as np
 
+from data_pipeline.crop import Frame
+from data_pipeline.decoding import DecodedFrame, JpegFrame, decode_image
 from data_pipeline.index import Index
 from data_pipeline.stores import Store, open_store
 
@@ -100,6 +101,17 @@ class Sequence:
         except ValueError as error:
             raise self._error(i, "damaged", str(error)) from None
 
+    def open_frame(self, i: int, *, reduced: bool = False) -> Frame:
+        """Frame `i`, counted from 0, for `CropGeometry.crop_frame`, which says what it needs of it.
+
+        Args: reduced: as config.data.reduced_decoding.
+        Raises: FrameError as read_frame does, also later, when pixels are asked for.
+        """
+        if reduced:
+            data = self.read_frame_bytes(i)
+            return JpegFrame(data, functools.partial(self._error, i, "damaged"))
+        return DecodedFrame(self.read_frame(i))
+
     def _checked(self, i: int) -> int:
         if not 0 <= i < len(self):
             raise IndexError(f"{self.dataset} {self.name} has {len(self)} frames, got index {i}.")
@@ -166,18 +178,3 @@ class Dataset:
         if name not in self.names:
             raise ValueError(f"{self.name} has no sequence {name!r}.")
         return self[self.names.index(name)]
-
-
-def decode_image(data: bytes, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """An encoded image as uint8 RGB [height, width, 3].
-
-    Args: flags: how OpenCV decodes it, for example cv2.IMREAD_REDUCED_COLOR_2.
-    Raises: ValueError if it is damaged, cut short, or no image.
-    """
-    try:  # from memory: cv2.imread fills up a JPEG that ends too early instead of refusing it
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise ValueError(f"OpenCV refuses the image ({error.err})") from None
-    if image is None:
-        raise ValueError("the image is damaged, cut short, or of no format that OpenCV reads")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)

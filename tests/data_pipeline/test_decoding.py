@@ -144,3 +144,12 @@ def test_crops_decoded_smaller_lie_where_exact_ones_do(mirrored, box, size):
 def test_decoded_pixels_cannot_be_had_smaller():
     with pytest.raises(ValueError, match="not at 1/2"):
         DecodedFrame(IMAGE).region(slice(0, 4), slice(0, 4), 2)
+
+
+def test_a_damaged_file_is_reported_in_the_callers_words():
+    data = jpeg()
+    with pytest.raises(OSError, match=r"frame 7: the JPEG ends inside its header"):
+        JpegFrame(data[:30], lambda what: OSError(f"frame 7: {what}"))
+    frame = JpegFrame(data[:-900], lambda what: OSError(f"frame 7: {what}"))
+    with pytest.raises(OSError, match=r"frame 7: the image file is cut short"):
+        frame.region(slice(0, 9), slice(0, 9), 2)
