@@ -59,7 +59,12 @@ def video(name: str, frames: Frames, boxes_xywh: np.ndarray) -> Record:
 
 def list_images(store: Store, folder: str) -> list[str]:
     """Names of the images in a folder, in lexicographic order."""
-    return [name for name in store.list(folder) if name.lower().endswith(IMAGE_SUFFIXES)]
+    return [name for name in store.list(folder) if is_image(name)]
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image, and not of one that the system hides."""
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

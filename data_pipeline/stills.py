@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import posixpath
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -49,6 +50,7 @@ class Stills:
                     '{"file": "a.jpg", "boxes": [[x, y, w, h]]}, got one that is wrong '
                     f"({type(error).__name__}: {error}); correct or remove it."
                 ) from None
+            folder, name = posixpath.split(f"stills/{file}")
             for i in range(len(boxes_xywh)):
-                still = video(f"{file}#{i}", Frames("stills", names=(file,)), boxes_xywh[i : i + 1])
+                still = video(f"{file}#{i}", Frames(folder, names=(name,)), boxes_xywh[i : i + 1])
                 yield dataclasses.replace(still, is_video=False)

@@ -92,6 +92,20 @@ class Store:
                 raise FileNotFoundError(f"{self.where(path)}: no such folder in the archive.")
         return sorted({name.removesuffix(".zip") for name in names if not name.startswith(".")})
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of each file in a folder, packed if it is in an archive. Raises: OSError."""
+        file, inner = self.locate(folder)
+        if inner is None:
+            with os.scandir(file) as entries:
+                return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+        members = _directory(file, *_stamp(file)).members
+        prefix = f"{inner}/" if inner else ""
+        return {
+            name: members[prefix + name][1]
+            for name in self.list(folder)
+            if prefix + name in members
+        }
+
     def find_members(self, folder: str, names: tuple[str, ...]) -> tuple[str, np.ndarray] | None:
         """The archive that holds a folder and where its files are, int64 [F, 4]; missing ones -1.
 
