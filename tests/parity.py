@@ -9,6 +9,7 @@ import flax
 import numpy as np
 
 import detweights
+from esat_jax.initial_variables import variable_shapes
 from esat_jax.torch_weights import load_state_dict
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -48,6 +49,18 @@ def network_inputs(fixture, size, prefix=""):
     templates = [network_input(n, "template", size // 2) for n in fixture[f"{prefix}z_name"]]
     searches = [network_input(n, "search", size) for n in fixture[f"{prefix}x_name"]]
     return np.stack(templates), np.stack(searches)
+
+
+def random_variables(config, seed=0):
+    """Variables of a configuration, made in a moment: compiling the real initialisers is slow."""
+    rng, flat = np.random.default_rng(seed), {}
+    for path, shape in variable_shapes(config).items():
+        kind = path.rsplit("/", 1)[-1]
+        values = rng.normal(0, shape[-2] ** -0.5 if kind == "kernel" else 0.1, shape)
+        flat[path] = (values + (kind in ("scale", "var"))).astype(np.float32)
+        if kind == "var":
+            flat[path] = np.abs(flat[path])
+    return flax.traverse_util.unflatten_dict(flat, sep="/")
 
 
 def maps_last(array):

@@ -48,7 +48,7 @@ class PositionHead(nn.Module):
         Returns: abs_logits [B, Z + X, X] and pn_logits [B, Z + X, 2], float32, template first.
         """
         names = ("tower", "tower") if self.shared else ("template_tower", "search_tower")
-        towers = {name: ConvTower(self.channels, self.dtype, name=name) for name in names}
+        towers = {name: ConvTower(self.channels, self.dtype, name=name) for name in dict.fromkeys(names)}
         maps = (template_map, search_map)
         features = [towers[n](m, train=train) for n, m in zip(names, maps, strict=True)]
         position = jnp.concatenate(features, axis=1)  # [B, Z + X, C]
