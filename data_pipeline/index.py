@@ -5,6 +5,7 @@ they were made from. Processes that open it share one copy in the page cache.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -90,6 +91,7 @@ def make_index(entries: Iterable[Entry], header: dict) -> Index:
         if in_archives
     ]
     facts = b"".join(entry.facts for entry in entries)
+    origin = json.dumps(header)  # the same for processes that index the same files
     return Index(
         np.concatenate([np.zeros((0, 4)), *(entry.boxes_xywh for entry in entries)]),
         np.concatenate(none + members),
@@ -97,7 +99,7 @@ def make_index(entries: Iterable[Entry], header: dict) -> Index:
         np.cumsum([0, *(len(entry.facts) for entry in entries)], dtype=np.int64),
         np.concatenate([np.zeros(0, bool), *(entry.visible for entry in entries)]),
         np.frombuffer(facts, np.uint8),
-        header | {"format": FORMAT, "made": os.urandom(8).hex()},
+        header | {"format": FORMAT, "made": hashlib.sha256(origin.encode()).hexdigest()},
     )
 
 

@@ -13,6 +13,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Store:
         member = _directory(file, *_stamp(file)).members.get(inner)
         if member is None:
             raise FileNotFoundError(f"{self.where(path)}: no such file in the archive.")
-        return self.read_member(file, np.array(member), path)
+        return self.read_member(file, np.array(member.place), path)
 
     def read_member(self, archive: str, member: np.ndarray, path: str) -> bytes:
         """The content of an archive's entry, int64 [4], without a look at the archive's directory.
@@ -93,7 +94,7 @@ class Store:
         return sorted({name.removesuffix(".zip") for name in names if not name.startswith(".")})
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of each file in a folder, packed if it is in an archive. Raises: OSError."""
+        """Bytes of each file in a folder, when unpacked. Raises: OSError."""
         file, inner = self.locate(folder)
         if inner is None:
             with os.scandir(file) as entries:
@@ -101,7 +102,7 @@ class Store:
         members = _directory(file, *_stamp(file)).members
         prefix = f"{inner}/" if inner else ""
         return {
-            name: members[prefix + name][1]
+            name: members[prefix + name].size
             for name in self.list(folder)
             if prefix + name in members
         }
@@ -117,7 +118,8 @@ class Store:
         members = _directory(file, *_stamp(file)).members
         missing = (-1,) * MEMBER_COLUMNS
         prefix = f"{inner}/" if inner else ""
-        rows = [members.get(prefix + name, missing) for name in names]
+        found = [members.get(prefix + name) for name in names]
+        rows = [missing if member is None else member.place for member in found]
         return file, np.array(rows, np.int64).reshape(-1, MEMBER_COLUMNS)
 
     def locate(self, path: str) -> tuple[str, str | None]:
@@ -173,9 +175,14 @@ def open_store(root: str | os.PathLike) -> Store:
     return store
 
 
+class _Member(NamedTuple):
+    place: tuple[int, int, int, int]
+    size: int
+
+
 @dataclasses.dataclass(frozen=True)
 class _Directory:
-    members: dict[str, tuple[int, int, int, int]]
+    members: dict[str, _Member]
     folders: dict[str, set[str]]
 
 
@@ -200,7 +207,8 @@ def _directory(archive: str, size: int, time: int) -> _Directory:
             folders.setdefault(name, set())
         else:
             method = _ENCRYPTED if entry.flag_bits & 1 else entry.compress_type
-            members[name] = (entry.header_offset, entry.compress_size, entry.CRC, method)
+            place = (entry.header_offset, entry.compress_size, entry.CRC, method)
+            members[name] = _Member(place, entry.file_size)
         _add_to_parents(folders, name)
     return _Directory(members, folders)
 
