@@ -57,12 +57,12 @@ class Store:
         if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             kind = "encrypted" if method == _ENCRYPTED else f"packed with method {method}"
             raise OSError(f"{where}: the entry is {kind}; pack it again without, as zip -0 does.")
-        descriptor = _opened(archive).fileno()
-        header = os.pread(descriptor, 30, offset)
+        file = _opened(archive)  # held here: another thread may drop it from the cache
+        header = os.pread(file.fileno(), 30, offset)
         if len(header) < 30 or header[:4] != b"PK\3\4":
             raise OSError(f"{where}: the archive is damaged here; fetch it again.")
         start = offset + 30 + sum(struct.unpack("<HH", header[26:]))
-        data = os.pread(descriptor, size, start)
+        data = os.pread(file.fileno(), size, start)
         try:
             content = zlib.decompress(data, -15) if method == zipfile.ZIP_DEFLATED else data
         except zlib.error:
@@ -210,6 +210,7 @@ def _directory(archive: str, size: int, time: int) -> _Directory:
             place = (entry.header_offset, entry.compress_size, entry.CRC, method)
             members[name] = _Member(place, entry.file_size)
         _add_to_parents(folders, name)
+    _opened.cache_clear()  # the name may be that of another file now
     return _Directory(members, folders)
 
 

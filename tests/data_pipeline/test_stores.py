@@ -1,4 +1,5 @@
 import concurrent.futures
+import functools
 import multiprocessing
 import os
 import pickle
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import small_datasets as small
+from data_pipeline import stores
 from data_pipeline.stores import WatchedStore, changed, open_store
 
 TREE = {"a/b/1.txt": b"one" * 100, "a/b/2.txt": b"", "c.txt": b"c"}
@@ -139,8 +141,11 @@ def test_a_changed_archive_is_looked_at_again(tmp_path):
     path.write_bytes(small.zip_bytes({"1.txt": b"1"}))
     store = open_store(path)
     assert store.list() == ["1.txt"]
-    path.write_bytes(small.zip_bytes({"1.txt": b"1", "2.txt": b"2"}))
-    assert store.list() == ["1.txt", "2.txt"]
+    assert store.read_bytes("1.txt") == b"1"
+    (tmp_path / "new.zip").write_bytes(small.zip_bytes({"0.txt": b"0" * 99, "1.txt": b"one"}))
+    (tmp_path / "new.zip").replace(path)
+    assert store.list() == ["0.txt", "1.txt"]
+    assert store.read_bytes("1.txt") == b"one"
 
 
 def test_missing_members_of_no_names(tmp_path):
@@ -148,3 +153,19 @@ def test_missing_members_of_no_names(tmp_path):
     _, members = open_store(tmp_path / "set.zip").find_members("a/b", ())
     assert members.shape == (0, 4)
     assert members.dtype == np.int64
+
+
+def test_many_threads_may_read_from_more_archives_than_are_kept_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "_opened", functools.lru_cache(2)(stores._opened.__wrapped__))
+    for number in range(8):
+        packed = small.zip_bytes({"a.txt": bytes([number]) * 5000})
+        (tmp_path / f"{number}.zip").write_bytes(packed)
+    store = open_store(tmp_path)
+    places = [(number, *store.find_members(f"{number}", ("a.txt",))) for number in range(8)]
+
+    def read(i):
+        number, archive, members = places[i % 8]
+        return store.read_member(archive, members[0], "a.txt") == bytes([number]) * 5000
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(2000)))
