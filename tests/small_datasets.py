@@ -130,7 +130,7 @@ def otb():
         "Board/groundtruth_rect.txt": boxes(2, "  "),
         "David/groundtruth_rect.txt": boxes(2),
         "Jogging/groundtruth_rect.1.txt": boxes(2),
-        "Jogging/groundtruth_rect.2.txt": boxes(2, start=50),
+        "Jogging/groundtruth_rect.2.txt": boxes(2, start=12),
         "KiteSurf/groundtruth_rect.txt": boxes(2),
         "Tiger1/groundtruth_rect.txt": boxes(7),
         "Human4/groundtruth_rect.1.txt": b"",

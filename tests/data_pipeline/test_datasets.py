@@ -58,7 +58,7 @@ EXPECTED = {
             "David": (frames(300, 2), [1] * 2, 0),
             "Human4_2": (frames(1, 2), [1] * 2, 9),
             "Jogging_1": (frames(1, 2), [1] * 2, 0),
-            "Jogging_2": (frames(1, 2), [1] * 2, 50),
+            "Jogging_2": (frames(1, 2), [1] * 2, 12),
             "KiteSurf": (frames(1, 2), [1] * 2, 0),
             "Tiger1": (frames(6, 2), [1] * 2, 5),
         },
