@@ -12,10 +12,12 @@ import numpy as np
 from data_pipeline.coco import Coco
 from data_pipeline.folders import Folders
 from data_pipeline.got10k import Got10k
+from data_pipeline.index import Index
 from data_pipeline.index_cache import load_index
 from data_pipeline.lasot import Lasot
 from data_pipeline.nfs import Nfs
 from data_pipeline.otb import Otb
+from data_pipeline.packed import open_packed
 from data_pipeline.records import Reader
 from data_pipeline.sequences import Dataset
 from data_pipeline.stills import Stills
@@ -73,26 +75,31 @@ def make_dataset(
 
     Args:
       name: a key of REGISTRY, found at its folder (or FOLDER.zip) below `root`; or `KEY:PATH`
-        with the data set's own folder or archive, relative to `root`.
+        with the data set's own folder or archive, relative to `root`. `packed:PATH` is what
+        launch.pack_dataset wrote, `packed:PATH+NAME` with the data set that was packed at hand,
+        for crops that show more than was packed.
       root: folder of all data sets; "" reads the environment variable ESAT_DATA.
       cache_dir: where indexes are kept; by default $ESAT_CACHE, then ~/.cache/esat-jax.
       skip: names of sequences to leave out; they may be damaged.
     Raises: ValueError for an unknown name, if the data set is not there, or if annotations of
       sequences that are not skipped cannot be read.
     """
+    key, _, path = name.partition(":")
+    if key == "packed" and path:
+        path, _, source = path.partition("+")
+        place = Path(os.fspath(root) or os.environ.get("ESAT_DATA", ""), path)
+        packed = open_packed(place, make_dataset(source, root, cache_dir) if source else None)
+        return dataclasses.replace(packed, kept=_kept(packed.index, skip))
     known, store = find_dataset(name, root)
-    index = load_index(name.partition(":")[0], known.reader, store, cache_dir)
+    index = load_index(key, known.reader, store, cache_dir)
     _check_problems(name, index.header["problems"], skip)
-    kept = np.arange(len(index))
-    if skip:
-        kept = np.array([i for i in kept if index.name(i) not in skip], np.int64)
     missing = (known.total or 0) - len(index) - len(index.header["problems"])
     if missing > 0:
         _LOG.warning(
             "%s has %d of its %d sequences in %s; python -m launch.check_dataset says more",
             *(name, len(index), known.total, store.where("")),
         )
-    return Dataset(name, store, index, kept)
+    return Dataset(name, store, index, _kept(index, skip))
 
 
 def find_dataset(name: str, root: str | os.PathLike = "") -> tuple[Known, Store]:
@@ -102,7 +109,8 @@ def find_dataset(name: str, root: str | os.PathLike = "") -> tuple[Known, Store]
     """
     key, _, path = name.partition(":")
     if key not in REGISTRY:
-        near = get_close_matches(key, REGISTRY) or sorted(REGISTRY)
+        names = [*REGISTRY, "packed:PATH"]
+        near = get_close_matches(key, names) or sorted(names)
         raise ValueError(f"unknown data set {key!r}; did you mean one of {near}?")
     root = os.fspath(root) or os.environ.get("ESAT_DATA", "")
     if not root and not path:
@@ -118,6 +126,13 @@ def find_dataset(name: str, root: str | os.PathLike = "") -> tuple[Known, Store]
             f"{error} {key} is expected there, as {known.reader.layout}; "
             f"write {key}:PATH if it is elsewhere."
         ) from None
+
+
+def _kept(index: Index, skip: Collection[str]) -> np.ndarray:
+    """Places in the index of the sequences that are not skipped, int64."""
+    if not skip:
+        return np.arange(len(index))
+    return np.array([i for i in range(len(index)) if index.name(i) not in skip], np.int64)
 
 
 def _check_problems(name: str, problems: list[tuple[str, str]], skip: Collection[str]) -> None:

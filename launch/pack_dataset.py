@@ -1,0 +1,149 @@
+r"""Packs a data set into shards, from which training reads crops several times faster.
+
+python -m launch.pack_dataset --config=configs/esat_vit_b384.py --dataset=lasot_train \
+    --root=/data --output=/data/packed/lasot_train --num_workers=8
+
+Says first what it will cost. A run that is stopped goes on when it is started again. Train from
+the result with --config.data.datasets='("packed:packed/lasot_train",)', and check it with --verify.
+"""
+
+import math
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+from ml_collections import config_flags
+from tqdm import tqdm
+
+from data_pipeline import shards
+from data_pipeline.augment import CropRule
+from data_pipeline.datasets import make_dataset
+from data_pipeline.packed import read_manifest
+from data_pipeline.packing import Estimate, PackRule, estimate, needed_reach
+from data_pipeline.sequences import Dataset
+from launch import errors
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", "configs/esat_vit_b384.py", "Its template and search crops are to be served."
+)
+_DATASET = flags.DEFINE_string("dataset", None, "Name of the data set, or NAME:PATH.")
+_ROOT = flags.DEFINE_string("root", "", "Folder of all data sets; by default $ESAT_DATA.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder that receives the shards.")
+_SIGMAS = flags.DEFINE_float(
+    "sigmas", 3.0, "Scale jitter up to so many standard deviations is served.", lower_bound=0.0
+)
+_QUALITY = flags.DEFINE_integer(
+    "quality", 95, "JPEG quality of frames that were no JPEG before; others keep theirs."
+)
+_MAX_SIDE = flags.DEFINE_integer(
+    "max_side", None, "Make larger frames smaller, px; saves disk, changes crops.", lower_bound=64
+)
+_KEEP_FILES = flags.DEFINE_bool(
+    "keep_files", False, "Store the files as they are: exact pixels, but no faster decoding."
+)
+_FRAMES_PER_SHARD = flags.DEFINE_integer("frames_per_shard", 2000, "At least.", lower_bound=1)
+_NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Processes; 0 is this one.", lower_bound=0)
+_VERIFY = flags.DEFINE_bool("verify", False, "Only compare --output with its checksums.")
+flags.mark_flag_as_required("output")
+
+MB = 1_000_000
+
+
+def main(argv: list[str]) -> int:
+    """Packs or verifies, and returns the exit status."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected {argv[1:]}; everything is given as --flag=value")
+    output = Path(_OUTPUT.value)
+    if _VERIFY.value:
+        return verify(output)
+    if not _DATASET.value:
+        raise ValueError("--dataset is missing: the name of the data set to pack.")
+    config = _CONFIG.value
+    rules = [
+        CropRule(crop.size, crop.factor, crop.center_jitter, crop.scale_jitter)
+        for crop in (config.template, config.search)
+    ]
+    reach = needed_reach(rules, _SIGMAS.value)
+    rule = PackRule(reach, _QUALITY.value, _MAX_SIDE.value, _KEEP_FILES.value)
+    dataset = make_dataset(_DATASET.value, _ROOT.value)
+    expected = estimate(dataset, rule, rules[1], np.random.default_rng(0))
+    announce(dataset, expected, reach, output)
+    return pack(dataset, output, rule)
+
+
+def announce(dataset: Dataset, expected: Estimate, reach: float, output: Path) -> None:
+    """Says what packing will cost. Raises: ValueError if the disk has not the space."""
+    frames = int(np.sum(dataset.num_visible))
+    size, done = frames * expected.frame_bytes, size_of(output)
+    seconds = frames * expected.frame_seconds / max(1, _NUM_WORKERS.value)
+    print(
+        f"{dataset.name}: {len(dataset)} sequences, {frames} frames to pack.\n"
+        f"Disk: {size / MB:.0f} MB ({expected.frame_bytes / 1000:.0f} kB a frame, "
+        f"{expected.stored:.0%} of its pixels), of which {done / MB:.0f} MB are there. "
+        f"Time: {_duration(seconds)}.\n"
+        f"Stored: {reach:.1f} times the root of the target's area each way. "
+        f"{expected.outside:.3%} of the search crops show more than that: they are read from the "
+        "data set itself if training has it, else drawn again and counted."
+    )
+    if not math.isnan(expected.error):
+        print(f"Pixels change by {expected.error:.2f} of 255 grey levels on average.")
+    if expected.problems:
+        print(f"{expected.problems} of {expected.count} frames looked at cannot be packed.")
+    existing = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if size - done > free:
+        raise ValueError(
+            f"{output}: the disk has {free / MB:.0f} MB free, {(size - done) / MB:.0f} MB are "
+            "needed; make frames smaller with --max_side, or serve fewer --sigmas."
+        )
+
+
+def pack(dataset: Dataset, output: Path, rule: PackRule) -> int:
+    """Packs with a progress bar and says what could not be packed; returns the exit status."""
+    problems, examples, stored = Counter(), [], 0
+    total = int(np.sum(dataset.num_visible))
+    notes = shards.pack_dataset(
+        dataset,
+        output,
+        rule,
+        frames_per_shard=_FRAMES_PER_SHARD.value,
+        num_workers=_NUM_WORKERS.value,
+    )
+    with tqdm(total=total, unit="frame") as bar:
+        for note in notes:
+            problems.update(note["problems"])
+            examples += note["examples"]
+            stored += note["frames"]
+            bar.update(note["frames"] + sum(note["problems"].values()))
+    print(f"Written: {output}, {stored} frames, {size_of(output) / MB:.0f} MB.")
+    if problems:
+        counts = ", ".join(f"{cause} {count}" for cause, count in problems.most_common())
+        print(f"Not packed: {problems.total()} frames ({counts}). The first:", *examples[:10])
+    return 0
+
+
+def verify(output: Path) -> int:
+    """Says which files are not as they were written; returns the exit status."""
+    total = len(read_manifest(output)["shards"]) + 1
+    results = list(tqdm(shards.verify(output), total=total, unit="file"))
+    wrong = [(file, problem) for file, problem in results if problem]
+    for file, problem in wrong:
+        print(f"{output / file}: {problem}. Delete it and pack again with the same flags.")
+    print(f"{len(results) - len(wrong)} of {len(results)} files are as they were written.")
+    return 1 if wrong else 0
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of the files in a folder; 0 if there is none."""
+    return sum(path.stat().st_size for path in folder.glob("*")) if folder.is_dir() else 0
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes / 60:.1f} h" if minutes > 90 else f"{math.ceil(minutes)} min"
+
+
+if __name__ == "__main__":
+    errors.run(main)
