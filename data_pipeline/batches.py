@@ -118,7 +118,9 @@ class Batches(Iterator[dict]):
         try:
             batch = next(self._running[0])
             self._ledger.add(batch.pop("skips"))
-        except BaseException:
+        except BaseException as error:
+            epoch, step = divmod(self._step, self.steps_per_epoch)
+            error.add_note(f"in input batch {self._step}: batch {step} of epoch {epoch}, from 0")
             self.close()  # asked again, it makes the same batch again instead of ending quietly
             raise
         self._step += 1

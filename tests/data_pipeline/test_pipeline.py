@@ -7,6 +7,10 @@ import contextlib
 import json
 import logging
 import os
+import pathlib
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -213,11 +217,59 @@ def test_a_workers_error_names_file_and_sequence(num_workers):
 
 
 def test_a_worker_that_dies_ends_the_run_with_its_exit_code():
-    with (
-        failing_batches("dies") as batches,
-        pytest.raises(RuntimeError, match="terminated unexpectedly with exit code 7"),
-    ):
-        next(batches)
+    with failing_batches("dies") as batches:
+        batches.set_state({"step": 6, "skips": {}})
+        with pytest.raises(
+            RuntimeError, match="terminated unexpectedly with exit code 7"
+        ) as caught:
+            next(batches)
+    assert caught.value.__notes__[-1] == "in input batch 6: batch 2 of epoch 1, from 0"
+
+
+KILLED = """
+import multiprocessing, os, signal
+from configs.base import get_base_config
+from data_pipeline.pipeline import make_train_batches
+from fake_sequences import videos
+
+config = get_base_config()
+config.batch_size, config.data.num_workers = 2, 1
+config.template.size, config.search.size = 32, 64
+batches = make_train_batches(config.to_dict(), [videos()])
+next(batches)
+print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
+def test_workers_end_with_a_main_process_that_was_killed():
+    root = pathlib.Path(__file__).parents[2]
+    paths = os.pathsep.join([str(root), str(root / "tests")])
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED],
+        env=os.environ | {"PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == -9
+    (worker,) = map(int, done.stdout.split())
+
+    def runs():
+        try:
+            return pathlib.Path(f"/proc/{worker}/stat").read_text().split()[2] != "Z"
+        except FileNotFoundError:
+            return False
+
+    for _ in range(100):
+        if not runs():
+            return
+        time.sleep(0.1)
+    os.kill(worker, 9)
+    raise AssertionError("the worker outlived its main process by 10 s")
 
 
 def test_no_jax_backend_starts_in_a_worker():
