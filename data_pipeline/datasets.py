@@ -20,8 +20,10 @@ from data_pipeline.otb import Otb
 from data_pipeline.packed import open_packed
 from data_pipeline.records import Reader
 from data_pipeline.sequences import Dataset
+from data_pipeline.sprites import find_material
 from data_pipeline.stills import Stills
 from data_pipeline.stores import Store, open_store
+from data_pipeline.synthetic import SyntheticDataset
 from data_pipeline.tnl2k import Tnl2k
 from data_pipeline.trackingnet import TrackingNet
 from data_pipeline.uav123 import Uav123
@@ -70,14 +72,15 @@ def make_dataset(
     root: str | os.PathLike = "",
     cache_dir: str | None = None,
     skip: Collection[str] = (),
-) -> Dataset:
+) -> Dataset | SyntheticDataset:
     """Opens a data set; the first time, and after a change, its annotations are read for that.
 
     Args:
       name: a key of REGISTRY, found at its folder (or FOLDER.zip) below `root`; or `KEY:PATH`
         with the data set's own folder or archive, relative to `root`. `packed:PATH` is what
         launch.pack_dataset wrote, `packed:PATH+NAME` with the data set that was packed at hand,
-        for crops that show more than was packed.
+        for crops that show more than was packed. `synthetic` is made on demand of drawn
+        textures, `synthetic:PATH` of images in PATH/cutouts and PATH/stills.
       root: folder of all data sets; "" reads the environment variable ESAT_DATA.
       cache_dir: where indexes are kept; by default $ESAT_CACHE, then ~/.cache/esat-jax.
       skip: names of sequences to leave out; they may be damaged.
@@ -85,9 +88,11 @@ def make_dataset(
       sequences that are not skipped cannot be read.
     """
     key, _, path = name.partition(":")
+    if key == "synthetic":
+        return SyntheticDataset(key, find_material(_place(root, path) if path else ""))
     if key == "packed" and path:
         path, _, source = path.partition("+")
-        place = Path(os.fspath(root) or os.environ.get("ESAT_DATA", ""), path)
+        place = _place(root, path)
         packed = open_packed(place, make_dataset(source, root, cache_dir) if source else None)
         return dataclasses.replace(packed, kept=_kept(packed.index, skip))
     known, store = find_dataset(name, root)
@@ -109,16 +114,15 @@ def find_dataset(name: str, root: str | os.PathLike = "") -> tuple[Known, Store]
     """
     key, _, path = name.partition(":")
     if key not in REGISTRY:
-        names = [*REGISTRY, "packed:PATH"]
+        names = [*REGISTRY, "packed:PATH", "synthetic"]
         near = get_close_matches(key, names) or sorted(names)
         raise ValueError(f"unknown data set {key!r}; did you mean one of {near}?")
-    root = os.fspath(root) or os.environ.get("ESAT_DATA", "")
-    if not root and not path:
+    if not (os.fspath(root) or os.environ.get("ESAT_DATA") or path):
         raise ValueError(
             f"{name}: where are the data sets? Set config.data.root, --root or ESAT_DATA."
         )
     known = REGISTRY[key]
-    place = Path(root, path or known.folder)
+    place = _place(root, path or known.folder)
     try:
         return known, open_store(place)
     except ValueError as error:
@@ -128,11 +132,13 @@ def find_dataset(name: str, root: str | os.PathLike = "") -> tuple[Known, Store]
         ) from None
 
 
+def _place(root: str | os.PathLike, path: str) -> Path:
+    return Path(os.fspath(root) or os.environ.get("ESAT_DATA", ""), path)
+
+
 def _kept(index: Index, skip: Collection[str]) -> np.ndarray:
     """Places in the index of the sequences that are not skipped, int64."""
-    if not skip:
-        return np.arange(len(index))
-    return np.array([i for i in range(len(index)) if index.name(i) not in skip], np.int64)
+    return np.setdiff1d(np.arange(len(index)), index.places(skip))
 
 
 def _check_problems(name: str, problems: list[tuple[str, str]], skip: Collection[str]) -> None:

@@ -8,7 +8,8 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,13 @@ class Index:
     def name(self, i: int) -> str:
         """Name of sequence `i`."""
         return json.loads(self.entry(i).facts)["name"]
+
+    def places(self, names: Collection[str]) -> np.ndarray:
+        """Which sequences have one of these names, int64; found without reading all facts."""
+        starts = (b'{"name": ' + json.dumps(name).encode() + b", " for name in names)
+        pattern = b"|".join(map(re.escape, starts))
+        found = [match.start() for match in re.finditer(pattern, self.facts.data) if names]
+        return np.flatnonzero(np.isin(self.facts_starts[:-1], found))
 
     def lengths(self) -> np.ndarray:
         """Frames of each sequence, int64 [S]."""

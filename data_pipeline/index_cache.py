@@ -111,7 +111,7 @@ def _origin(name: str, reader: Reader, store: Store) -> dict[str, str]:
 def _cache_path(name: str, store: Store, cache_dir: str | None) -> Path:
     folder = cache_dir or os.environ.get("ESAT_CACHE") or Path.home() / ".cache" / "esat-jax"
     digest = hashlib.sha256(os.fsencode(store.root)).hexdigest()[:16]
-    return Path(folder) / f"{name}-{digest}.index"
+    return Path(folder).expanduser() / f"{name}-{digest}.index"
 
 
 def _wrong_layout(name: str, reader: Reader, store: Store, what: str) -> ValueError:

@@ -146,12 +146,13 @@ class Dataset:
             raise IndexError(f"{self.name} has {len(self)} sequences, got index {i}.")
         entry = self.index.entry(int(self.kept[i]))
         facts = json.loads(entry.facts)
+        frames = facts["frames"] | {"names": tuple(facts["frames"].get("names", ()))}
         return Sequence(
             self.name,
             facts["name"],
             entry.boxes_xywh,
             entry.visible,
-            Frames(**facts["frames"]),
+            Frames(**frames),
             self.store,
             facts["is_video"],
             facts["archive"],
@@ -175,6 +176,7 @@ class Dataset:
 
     def find(self, name: str) -> Sequence:
         """The sequence of this name. Raises: ValueError if there is none."""
-        if name not in self.names:
+        places = np.flatnonzero(np.isin(self.kept, self.index.places([name])))
+        if not len(places):
             raise ValueError(f"{self.name} has no sequence {name!r}.")
-        return self[self.names.index(name)]
+        return self[int(places[0])]

@@ -32,13 +32,14 @@ class Uav123:
         return []
 
     def sources(self, store: Store) -> list[str]:
-        """Names of the annotation files."""
+        """Names of the sequences: those of the annotation files, with uav_ before them."""
         files = store.list("anno/UAV123")
-        return [file.removesuffix(".txt") for file in files if file.endswith(".txt")]
+        return [f"uav_{file.removesuffix('.txt')}" for file in files if file.endswith(".txt")]
 
     def read(self, store: Store, source: str) -> Iterator[Record]:
         """The sequence."""
-        boxes_xywh = read_video_boxes(store, f"anno/UAV123/{source}.txt")
-        folder = f"data_seq/UAV123/{re.sub(r'_[0-9]+$', '', source)}"
-        frames = Frames(folder, "{:06d}.jpg", FIRST_FRAME.get(source, 1))
-        yield video(f"uav_{source}", frames, boxes_xywh)
+        name = source.removeprefix("uav_")
+        boxes_xywh = read_video_boxes(store, f"anno/UAV123/{name}.txt")
+        folder = f"data_seq/UAV123/{re.sub(r'_[0-9]+$', '', name)}"
+        frames = Frames(folder, "{:06d}.jpg", FIRST_FRAME.get(name, 1))
+        yield video(source, frames, boxes_xywh)

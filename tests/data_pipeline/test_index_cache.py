@@ -1,4 +1,5 @@
 import concurrent.futures
+import json
 import logging
 import multiprocessing
 import os
@@ -11,6 +12,9 @@ import small_datasets as small
 from data_pipeline import index_cache
 from data_pipeline.datasets import make_dataset
 from data_pipeline.folders import Folders
+from data_pipeline.index import Entry, make_index
+
+NON_UTF8 = os.fsdecode(b"caf\xe9")
 
 
 @pytest.fixture
@@ -204,3 +208,19 @@ def test_indexing_is_logged(root, caplog):
     with caplog.at_level(logging.INFO):
         open_set(root)
     assert f"indexing folders in {root / 'sequences'}" in caplog.text
+
+
+def test_sequences_are_found_by_their_whole_name():
+    names = ["a", "aa", 'a", "b', "b", "a.", NON_UTF8, "", "b"]
+    entries = [
+        Entry(
+            np.zeros((1, 4)), np.ones(1, bool), json.dumps({"name": name, "x": "a"}).encode(), None
+        )
+        for name in names
+    ]
+    index = make_index(entries, {})
+    for name in names:
+        expected = [i for i, other in enumerate(names) if other == name]
+        assert index.places([name]).tolist() == expected
+    assert index.places(["a", "b"]).tolist() == [0, 3, 7]
+    assert index.places(["c"]).tolist() == index.places([]).tolist() == []
