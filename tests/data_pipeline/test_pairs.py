@@ -21,6 +21,7 @@ HOLES = np.ones(70, bool)
 HOLES[20:45] = False  # longer than the interval below: it has to grow
 HOLES[[3, 50, 52]] = False
 HOLES[62:] = False
+SPARSE = np.isin(np.arange(100), np.cumsum([0, 7, 9, 12, 8, 13, 9, 10, 7, 11, 9]))
 
 
 def draw_many(sampler, count=DRAWS, seed=0):
@@ -59,7 +60,9 @@ def assert_drawn_from(probabilities, drawn):
 
 
 @pytest.mark.parametrize("num_search", [1, 4])
-@pytest.mark.parametrize(("visible", "max_interval"), [(np.ones(60, bool), 8), (HOLES, 8)])
+@pytest.mark.parametrize(
+    ("visible", "max_interval"), [(np.ones(60, bool), 8), (HOLES, 8), (SPARSE, 4)]
+)
 def test_template_and_search_frames_follow_the_rules_of_the_sampler(
     visible, max_interval, num_search
 ):
