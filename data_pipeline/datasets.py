@@ -133,7 +133,7 @@ def find_dataset(name: str, root: str | os.PathLike = "") -> tuple[Known, Store]
 
 
 def _place(root: str | os.PathLike, path: str) -> Path:
-    return Path(os.fspath(root) or os.environ.get("ESAT_DATA", ""), path)
+    return Path(os.fspath(root) or os.environ.get("ESAT_DATA", ""), path).expanduser()
 
 
 def _kept(index: Index, skip: Collection[str]) -> np.ndarray:

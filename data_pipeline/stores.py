@@ -35,10 +35,13 @@ class Store:
 
     def read_bytes(self, path: str) -> bytes:
         """The content of a file. Raises: OSError, also for a damaged entry of an archive."""
-        file, inner = self.locate(path)
-        if inner is None:
-            with open(file, "rb") as stream:
+        try:  # most frames are on the disk, and a network disk is asked for them only once
+            with open(os.path.join(self.root, path), "rb") as stream:
                 return stream.read()
+        except (FileNotFoundError, NotADirectoryError):
+            file, inner = self.locate(path)
+            if inner is None:
+                raise
         member = _directory(file, *_stamp(file)).members.get(inner)
         if member is None:
             raise FileNotFoundError(f"{self.where(path)}: no such file in the archive.")
@@ -145,6 +148,11 @@ class WatchedStore(Store):
     def __init__(self, root: str) -> None:
         super().__init__(root)
         object.__setattr__(self, "touched", set())
+
+    def read_bytes(self, path: str) -> bytes:
+        """As in a Store."""
+        self.locate(path)
+        return super().read_bytes(path)
 
     def locate(self, path: str) -> tuple[str, str | None]:
         """As in a Store."""

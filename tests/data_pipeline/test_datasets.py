@@ -176,6 +176,13 @@ def test_the_root_may_come_from_the_environment(tmp_path, monkeypatch):
     check(make_dataset("nfs"), EXPECTED["nfs"][1])
 
 
+def test_the_root_may_be_in_the_home_folder(tmp_path, monkeypatch):
+    small.write_folder(tmp_path / "data/nfs", small.nfs())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    check(make_dataset("nfs", "~/data", cache_dir="~/indexes"), EXPECTED["nfs"][1])
+    assert len(list((tmp_path / "indexes").iterdir())) == 1
+
+
 def test_named_sequences_are_left_out(tmp_path):
     small.write_folder(tmp_path / "lasot", small.lasot())
     dataset = make_dataset("lasot_train", tmp_path, skip=["airplane-2"])
