@@ -9,11 +9,11 @@ import numpy as np
 
 from data_pipeline import augment
 from data_pipeline.augment import AugmentRule, CropDraw, CropRule
-from data_pipeline.crop import Frame
+from data_pipeline.crop import Frame, check_box_xywh
 from data_pipeline.labels import TEMPLATE_LABELS, position_labels, score_target
 from data_pipeline.pairs import Pair, PairSampler, make_rng
 from data_pipeline.sequences import FrameError, Sequence
-from data_pipeline.skips import SkippedDraw, listing, printable, summary
+from data_pipeline.skips import EMPTY_CROP, SkippedDraw, listing, printable, summary
 
 MAX_ATTEMPTS = 100  # draws for one sample; only a broken data set needs so many
 
@@ -109,7 +109,7 @@ class SampleMaker:
         self, frame: Frame, box_xywh: np.ndarray, rule: CropRule, draw: CropDraw, *, flip: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         try:
-            box_xywh, geometry = augment.jittered_geometry(
+            target_xywh, geometry = augment.jittered_geometry(
                 box_xywh, frame.width, rule, draw, flip=flip
             )
         except ValueError as error:
@@ -117,9 +117,13 @@ class SampleMaker:
         try:
             augment.check_crop(geometry, frame.height, frame.width, self.patch_size, flip=draw.flip)
         except ValueError as error:
-            raise UnusableBox("empty crop", str(error)) from error
+            try:
+                check_box_xywh(box_xywh, frame.height, frame.width)
+            except ValueError as outside:
+                raise UnusableBox("box outside the frame", str(outside)) from error
+            raise UnusableBox(EMPTY_CROP, str(error)) from error
         image = geometry.crop_frame(frame, mirrored=flip)
-        return augment.finish_crop(image, box_xywh, geometry, flip=draw.flip)
+        return augment.finish_crop(image, target_xywh, geometry, flip=draw.flip)
 
     def _labels(self, box_cxcywh: np.ndarray, template_box_cxcywh: np.ndarray) -> dict:
         grid = self.search.size // self.patch_size

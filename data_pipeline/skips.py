@@ -5,6 +5,7 @@ import logging
 
 SHOWN_SOURCES = 20  # sources a message lists, and sources an epoch that are logged one by one
 SPARE_SKIPS = 10  # skips that never stop a run, however short its epochs are
+EMPTY_CROP = "empty crop"  # jitter moved the crop off the frame: counted, but no fault of the data
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,26 +29,27 @@ class SkipLedger:
     """Counts skipped draws per cause, one epoch at a time, and says when they are too many."""
 
     def __init__(self, limit: int) -> None:
-        """Args: limit: skips an epoch that are borne, beside SPARE_SKIPS."""
+        """Args: limit: faults an epoch that are borne, beside SPARE_SKIPS."""
         self._limit = limit + SPARE_SKIPS
         self.counts: collections.Counter[str] = collections.Counter()
         self._messages: dict[str, str] = {}  # source -> its first message
 
     def add(self, records: list[tuple[str, str, str]]) -> None:
-        """Counts records of SkippedDraw, and logs each source once.
+        """Counts records of SkippedDraw, and logs each source of a fault once.
 
-        Raises: ValueError with counts and sources when an epoch has more skips than the limit.
+        Raises: ValueError with counts and sources when an epoch has more faults than the limit.
         """
         for cause, source, message in records:
             self.counts[cause] += 1
-            if source not in self._messages:
+            if cause != EMPTY_CROP and source not in self._messages:
                 self._messages[source] = message
                 if len(self._messages) <= SHOWN_SOURCES:
                     _LOG.warning("skipped a draw (%s): %s", cause, printable(message))
-        if self.counts.total() > self._limit:
+        faults = self.counts - collections.Counter({EMPTY_CROP: self.counts[EMPTY_CROP]})
+        if faults.total() > self._limit:
             raise ValueError(
-                f"{self.counts.total()} draws of this epoch were skipped, more than the "
-                f"{self._limit} that config.data.max_skip_share allows: {summary(self.counts)}. "
+                f"{faults.total()} draws of this epoch were skipped, more than the {self._limit} "
+                f"that config.data.max_skip_share allows: {summary(faults)}. "
                 f"Repair or leave out: {listing(self._messages.values())}"
             )
 

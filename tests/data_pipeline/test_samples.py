@@ -167,8 +167,8 @@ def test_another_draw_replaces_a_skipped_one_the_same_way_every_time():
         ((20, 15, -4, 9), "damaged box"),
         ((20, np.nan, 4, 9), "damaged box"),
         ((-1e9, -1e9, 2e9, 2e9), "damaged box"),
-        ((500, 15, 6, 6), "empty crop"),
-        ((-90, -90, 6, 6), "empty crop"),
+        ((500, 15, 6, 6), "box outside the frame"),
+        ((-90, -90, 6, 6), "box outside the frame"),
     ],
 )
 def test_boxes_that_make_no_crop_are_skips_that_name_the_file(box_xywh, cause):
@@ -177,6 +177,14 @@ def test_boxes_that_make_no_crop_are_skips_that_name_the_file(box_xywh, cause):
     records = [record for sample in samples for record in sample["skips"]]
     assert {record[0] for record in records} == {cause}
     assert all("disk/bad/0.jpg (stills bad, frame 0, from 0): " in record[2] for record in records)
+
+
+def test_jitter_that_leaves_the_frame_is_counted_apart_from_faults():
+    dataset = FakeDataset("stills", (still("corner", (0, 0, 9, 9)),))
+    maker = make_maker([dataset])
+    maker = dataclasses.replace(maker, search=CropRule(64, 4.0, 9.0, 0.25))
+    records = [record for index in range(20) for record in maker.make(0, index)["skips"]]
+    assert {record[0] for record in records} == {"empty crop"}
 
 
 def test_a_data_set_of_which_nothing_can_be_read_stops_with_counts_and_files():

@@ -3,6 +3,7 @@ import collections
 import pytest
 
 from data_pipeline.skips import (
+    EMPTY_CROP,
     SHOWN_SOURCES,
     SPARE_SKIPS,
     SkipLedger,
@@ -20,13 +21,13 @@ def records(count, cause="damaged frame", first=0):
 def test_counts_are_kept_per_cause_and_begin_anew_each_epoch(caplog):
     ledger = SkipLedger(100)
     ledger.add(records(3))
-    ledger.add([("empty crop", "s1", "disk/s1: outside")])
-    assert ledger.counts == {"damaged frame": 3, "empty crop": 1}
+    ledger.add([("damaged box", "s1", "disk/s1: no area")])
+    assert ledger.counts == {"damaged frame": 3, "damaged box": 1}
     caplog.clear()
     ledger.end_epoch(7, 1000)
     assert caplog.messages == [
         "epoch 7: 4 of its draws were skipped and replaced to make 1000 samples: "
-        "damaged frame 3, empty crop 1"
+        "damaged frame 3, damaged box 1"
     ]
     assert ledger.counts == {}
     ledger.end_epoch(8, 1000)
@@ -48,12 +49,21 @@ def test_one_skip_more_than_the_limit_stops_with_the_list():
     ledger = SkipLedger(15)
     ledger.add(records(15 + SPARE_SKIPS))
     with pytest.raises(ValueError, match="26 draws of this epoch were skipped") as caught:
-        ledger.add(records(1, "empty crop", first=99))
+        ledger.add(records(1, "damaged box", first=99))
     text = str(caught.value)
     assert "more than the 25 that config.data.max_skip_share allows" in text
-    assert "damaged frame 25, empty crop 1" in text
+    assert "damaged frame 25, damaged box 1" in text
     assert "(1) disk/v0: cut short" in text
     assert text.endswith(f"({SHOWN_SOURCES}) disk/v19: cut short and 6 more.")
+
+
+def test_empty_crops_are_counted_but_no_fault(caplog):
+    ledger = SkipLedger(0)
+    ledger.add(records(500, EMPTY_CROP) + records(SPARE_SKIPS))
+    assert ledger.counts == {EMPTY_CROP: 500, "damaged frame": SPARE_SKIPS}
+    assert len(caplog.messages) == SPARE_SKIPS
+    with pytest.raises(ValueError, match=r"11 draws of this epoch .*: damaged frame 11\."):
+        ledger.add(records(1))
 
 
 def test_a_restored_ledger_goes_on_counting():
@@ -73,5 +83,5 @@ def test_the_summary_has_the_largest_count_first():
 
 
 def test_a_skip_carries_cause_source_and_message():
-    skip = SkippedDraw("empty crop", "v1", "disk/v1: outside")
-    assert skip.record() == ("empty crop", "v1", "disk/v1: outside")
+    skip = SkippedDraw("damaged box", "v1", "disk/v1: no area")
+    assert skip.record() == ("damaged box", "v1", "disk/v1: no area")
