@@ -22,3 +22,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs a GPU and ESAT_TEST_GPU=1"))
         if "data" in item.keywords and not os.environ.get("ESAT_DATA"):
             item.add_marker(pytest.mark.skip(reason="needs the data sets and ESAT_DATA"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Lets tests import several tools, which name their flags alike, into one process."""
+    report = yield
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        for flag in defined if module.startswith("launch.") else ():
+            flag.allow_override = True
+    return report
