@@ -16,6 +16,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from data_pipeline.allocation import keep_freed_memory
 from data_pipeline.samples import SampleMaker
 from data_pipeline.skips import SkipLedger
 
@@ -206,6 +207,7 @@ def _start_worker(worker_index: int, worker_count: int) -> None:
     """Makes this process one core's worth of work, and one that ends with the main process."""
     del worker_index, worker_count
     cv2.setNumThreads(1)
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
     parent = multiprocessing.parent_process()
 

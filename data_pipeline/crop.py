@@ -143,9 +143,9 @@ class CropGeometry:
 
     def _resize(self, region: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         if region.shape[:2] != (self.side, self.side):
-            padded = np.zeros((self.side, self.side, 3), np.uint8)
-            padded[_shift(rows, self.y1), _shift(columns, self.x1)] = region
-            region = padded
+            inside = _shift(rows, self.y1), _shift(columns, self.x1)
+            borders = (edge for span in inside for edge in (span.start, self.side - span.stop))
+            region = cv2.copyMakeBorder(region, *borders, cv2.BORDER_CONSTANT, value=0)
         return cv2.resize(region, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
 
     def _warp(

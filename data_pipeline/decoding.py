@@ -11,6 +11,7 @@ import numpy as np
 _SHRINK_FLAGS = {1: 0, 2: 16, 4: 32, 8: 64}
 _SIZE_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15
 _ALONE = {0x01, 0xD8, *range(0xD0, 0xD8)}  # markers without a length
+TILES_MARK = b"TILES\0"  # begins a segment APP9 of `tiled_jpeg`
 SAMPLING = {  # (vertical, horizontal) luma samples per chroma sample -> OpenCV's constant
     (2, 2): cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     (1, 2): cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
@@ -25,7 +26,8 @@ class JpegHeader:
     height, width: px, as stored. sampling: (vertical, horizontal) luma samples per chroma sample,
     (1, 1) for gray. tables: quantisation tables as bytes. restart_interval: MCUs, 0 if there is
     none. size_offset: where height and width stand, 2 bytes each. scan_offset: where the pixels
-    begin. upright: False if a camera's note asks for turning or mirroring.
+    begin. upright: False if a camera's note asks for turning or mirroring. tiles: what
+    `tiled_jpeg` noted, without its mark.
     """
 
     height: int
@@ -36,6 +38,7 @@ class JpegHeader:
     size_offset: int
     scan_offset: int
     upright: bool
+    tiles: bytes
 
 
 def read_jpeg_header(data: bytes) -> JpegHeader:
@@ -45,7 +48,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     """
     if data[:2] != b"\xff\xd8":
         raise ValueError(f"no JPEG: it begins with {data[:4]!r} instead of FF D8.")
-    at, size, sampling, tables, restart, upright = 2, None, (1, 1), [], 0, True
+    at, size, sampling, tables, restart, upright, tiles = 2, None, (1, 1), [], 0, True, b""
     while True:
         try:
             first, marker = data[at], data[at + 1]
@@ -68,11 +71,13 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
             restart = _uint16(body, 0)
         elif marker == 0xE1 and body[:6] == b"Exif\0\0":
             upright = upright and _exif_is_upright(body[6:])
+        elif marker == 0xE9 and body[: len(TILES_MARK)] == TILES_MARK:
+            tiles += body[len(TILES_MARK) :]
         elif marker == 0xDA and size:
             height, width, size_offset = size
             return JpegHeader(
                 *(height, width, sampling, tuple(tables), restart),
-                *(size_offset, at + 2 + length, upright),
+                *(size_offset, at + 2 + length, upright, tiles),
             )
         at += 1 if marker == 0xFF else 2 + length
 
@@ -85,7 +90,7 @@ def decode_image(data: bytes | np.ndarray, shrink: int = 1) -> np.ndarray:
     Raises: ValueError if they are cut short (OpenCV would fill up a part in grey) or no image.
     """
     buffer = np.frombuffer(data, np.uint8)
-    if is_cut_short(buffer.data):
+    if is_cut_short(memoryview(data)):
         raise ValueError("the image file is cut short")
     try:
         image = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB | _SHRINK_FLAGS[shrink])
@@ -99,13 +104,15 @@ def decode_image(data: bytes | np.ndarray, shrink: int = 1) -> np.ndarray:
 def is_cut_short(data: bytes | memoryview) -> bool:
     """Whether a JPEG or PNG file ends before its image does; False for other formats."""
     if data[:2] == b"\xff\xd8":  # an end marker must follow the last start of a scan
+        if data[-2:] == b"\xff\xd9":  # quick; of a thumbnail alone OpenCV decodes nothing
+            return False
         data = bytes(data)
         return data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda")
     return data[:4] == b"\x89PNG" and b"IEND" not in bytes(data[-64:])
 
 
 class DecodedFrame:
-    """A frame whose pixels are there: uint8 RGB [height, width, 3]."""
+    """A frame whose pixels are there: uint8 RGB [height, width, 3]. To shrink it gains nothing."""
 
     reduced = False
 
@@ -114,10 +121,17 @@ class DecodedFrame:
         self.height, self.width = image.shape[:2]
 
     def region(self, rows: slice, columns: slice, shrink: int = 1) -> np.ndarray:
-        """`image[rows, columns]`; it cannot be shrunk. Do not write to it."""
-        if shrink != 1:
-            raise ValueError(f"decoded pixels are served at full size, not at 1/{shrink}.")
-        return self.image[rows, columns]
+        """See `crop.Frame`."""
+        if shrink == 1:
+            return self.image[rows, columns]
+        rows, columns = (
+            slice(span.start // shrink * shrink, -(-span.stop // shrink) * shrink)
+            for span in (rows, columns)
+        )
+        part = self.image[rows, columns]
+        missing = -part.shape[0] % shrink, -part.shape[1] % shrink
+        part = cv2.copyMakeBorder(part, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+        return cv2.resize(part, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
 
 
 class JpegFrame:

@@ -1,7 +1,7 @@
 """Packed data sets: what `data_pipeline.packing` writes, opened as any other data set.
 
-A record of a shard is one frame: 20 bytes that say which part of it is stored (see `Place`), and
-that part's JPEG, of which any region is decoded alone. A shard's last record is its annotations.
+A record of a shard is one frame: which part of it is stored (see `Place`), and that part as a JPEG
+of which any region is decoded alone. A shard's last record is its annotations.
 """
 
 import dataclasses
@@ -26,32 +26,45 @@ FORMAT = 1
 MANIFEST, ANNOTATIONS = "manifest.json", "annotations.index"
 RECORD = 0  # column of the index's `members` with the record's number; -1: no pixels are stored
 _OPEN_SHARDS = 256  # file descriptors a process keeps open
-_PLACE = struct.Struct("<5I")
+_HEAD = struct.Struct("<7I")  # the numbers of a place, and whether a tiled JPEG follows
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """The stored part of a frame of `height` x `width` px: from its corner (x0, y0), px.
+    """The stored part of a frame of `height` x `width` px.
 
-    tiled: whether it is a tiled JPEG; otherwise it is the frame's file as it was.
+    It begins in the corner (x0, y0) and has `part_height` x `part_width` px.
     """
 
     x0: int
     y0: int
+    part_height: int
+    part_width: int
     height: int
     width: int
-    tiled: bool
 
-    def to_bytes(self) -> bytes:
-        """20 bytes that begin a record."""
-        return _PLACE.pack(*dataclasses.astuple(self))
+    @property
+    def rows(self) -> slice:
+        """The frame's rows that are stored."""
+        return slice(self.y0, self.y0 + self.part_height)
 
-    @classmethod
-    def split(cls, record: bytes) -> tuple["Place", bytes]:
-        """A record -> place and picture. Raises: ValueError if the record is too short for it."""
-        if len(record) < _PLACE.size:
-            raise ValueError(f"a packed frame has at least {_PLACE.size} bytes, got {len(record)}")
-        return cls(*_PLACE.unpack_from(record)), record[_PLACE.size :]
+    @property
+    def columns(self) -> slice:
+        """The frame's columns that are stored."""
+        return slice(self.x0, self.x0 + self.part_width)
+
+
+def join_record(place: Place, picture: bytes, *, tiled: bool) -> bytes:
+    """A frame as a record: the stored part as a tiled JPEG, or else the frame's file as it was."""
+    return _HEAD.pack(*dataclasses.astuple(place), tiled) + picture
+
+
+def split_record(record: bytes) -> tuple[Place, memoryview, bool]:
+    """What `join_record` joined. Raises: ValueError if the record is too short for it."""
+    if len(record) <= _HEAD.size:
+        raise ValueError(f"the record of {len(record)} bytes is no packed frame")
+    *place, tiled = _HEAD.unpack_from(record)
+    return Place(*place), memoryview(record)[_HEAD.size :], bool(tiled)
 
 
 class PackedFrame:
@@ -69,37 +82,28 @@ class PackedFrame:
         error: makes what is raised, from a cause and a sentence's part.
         open_source: opens the frame in the data set that was packed, for pixels not stored.
         """
-        place, data = Place.split(record)
-        self.height, self.width, self.reduced = place.height, place.width, reduced and place.tiled
-        self._place, self._error, self._open_source = place, error, open_source
-        self._stored = TiledJpeg(data) if place.tiled else DecodedFrame(decode_image(data))
-
-    @property
-    def rows(self) -> slice:
-        """The frame's rows that are stored."""
-        return slice(self._place.y0, min(self._place.y0 + self._stored.height, self.height))
-
-    @property
-    def columns(self) -> slice:
-        """The frame's columns that are stored."""
-        return slice(self._place.x0, min(self._place.x0 + self._stored.width, self.width))
+        self.place, picture, tiled = split_record(record)
+        self.height, self.width = self.place.height, self.place.width
+        self.reduced = reduced and tiled
+        self._stored = TiledJpeg(picture) if tiled else DecodedFrame(decode_image(picture))
+        self._error, self._open_source = error, open_source
 
     def holds(self, rows: slice, columns: slice) -> bool:
         """Whether all of the frame's `[rows, columns]` is stored."""
-        return _holds(self.rows, rows) and _holds(self.columns, columns)
+        return _holds(self.place.rows, rows) and _holds(self.place.columns, columns)
 
     def region(self, rows: slice, columns: slice, shrink: int = 1) -> np.ndarray:
         """See `crop.Frame`. Raises: what `error` makes, if some of it is not stored."""
+        place = self.place
         if not self.holds(rows, columns):
             if self._open_source is not None:
                 return self._open_source().region(rows, columns, shrink)
             raise self._error(
                 "partly packed",
                 f"rows {rows.start} to {rows.stop} and columns {columns.start} to {columns.stop} "
-                f"are wanted, and rows {self.rows.start} to {self.rows.stop} and columns "
-                f"{self.columns.start} to {self.columns.stop} are packed",
+                f"are wanted, and rows {place.rows.start} to {place.rows.stop} and columns "
+                f"{place.columns.start} to {place.columns.stop} are packed",
             )
-        place = self._place
         rows = slice(rows.start - place.y0, rows.stop - place.y0)
         columns = slice(columns.start - place.x0, columns.stop - place.x0)
         try:
@@ -120,7 +124,7 @@ class PackedSequence(Sequence):
 
     def read_frame_bytes(self, i: int) -> bytes:
         """The JPEG of what is stored of frame `i`, counted from 0. Raises: FrameError."""
-        return Place.split(self._read_record(i))[1]
+        return bytes(split_record(self._read_record(i))[1])
 
     def read_frame(self, i: int) -> np.ndarray:
         """Frame `i`, counted from 0, as uint8 RGB. Raises: FrameError unless all of it is there."""
@@ -131,7 +135,7 @@ class PackedSequence(Sequence):
         """Frame `i`, counted from 0. Raises: FrameError, also when pixels are asked for."""
         open_source = None
         if self.source is not None:
-            open_source = functools.partial(self.source.open_frame, i)
+            open_source = functools.partial(self.source.open_frame, i, reduced=reduced)
         error = functools.partial(self._error, i)
         try:
             record = self._read_record(i)
@@ -198,12 +202,12 @@ def open_packed(root: str | Path, source: Dataset | None = None) -> PackedDatase
             "what is missing."
         ) from None
     settings = manifest["settings"]
-    packed_from = settings["dataset"], settings["num_sequences"], settings["max_side"]
+    packed_from = settings["dataset"], settings["num_sequences"], settings["max_target"]
     offered = source and (source.name.partition(":")[0], len(source), None)
     if source is not None and packed_from != offered:
         raise ValueError(
-            f"{root} was packed from {packed_from[1]} sequences of {packed_from[0]}, frames made "
-            f"smaller than {packed_from[2]} px; {source.name} with {len(source)} cannot replace it."
+            f"{root} was packed from {packed_from[1]} sequences of {packed_from[0]} with "
+            f"max_target {packed_from[2]}; {source.name} with {len(source)} cannot stand in for it."
         )
     shards = tuple(shard["file"] for shard in manifest["shards"])
     store = Store(os.path.abspath(root))

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from data_pipeline.augment import CropRule
-from data_pipeline.crop import CropGeometry, check_box_xywh, jitter_box_xywh
+from data_pipeline.crop import CropGeometry, Frame, check_box_xywh, jitter_box_xywh
 from data_pipeline.decoding import JpegHeader, decode_image, read_jpeg_header
-from data_pipeline.packed import PackedFrame, Place
+from data_pipeline.packed import PackedFrame, Place, join_record
 from data_pipeline.sequences import Dataset, FrameError, Sequence
 from data_pipeline.tiled_jpeg import ALIGN_PX, TILE_WIDTH_PX, encode_tiled_jpeg, stored_quality
 
@@ -28,19 +28,20 @@ class PackRule:
     Attributes:
       reach: half the side of the stored square, over the root of the target's area.
       quality: of pixels that were no JPEG before; a JPEG keeps its own.
-      max_side: px; larger frames are made smaller, and their boxes with them. None: never.
+      max_target: px; where the root of the target's area is more, the frame is made smaller, and
+        its box with it. None: never.
       keep_files: store each file as it is: exact, but crops are decoded no faster.
     """
 
     reach: float
     quality: int = 95
-    max_side: int | None = None
+    max_target: int | None = None
     keep_files: bool = False
 
     def __post_init__(self) -> None:
         """Raises: ValueError for settings that exclude each other."""
-        if self.keep_files and self.max_side is not None:
-            raise ValueError("max_side makes frames smaller, so it excludes keep_files.")
+        if self.keep_files and self.max_target is not None:
+            raise ValueError("max_target makes frames smaller, so it excludes keep_files.")
 
 
 def needed_reach(rules: list[CropRule], sigmas: float) -> float:
@@ -70,8 +71,9 @@ def pack_frame(sequence: Sequence, i: int, rule: PackRule) -> tuple[bytes, np.nd
     except ValueError as error:
         raise FrameError(f"{sequence.frame_path(i)}: {error}", "unusable") from None
     if rule.keep_files:
-        return Place(0, 0, *image.shape[:2], tiled=False).to_bytes() + data, box_xywh
-    scale = min(1.0, (rule.max_side or math.inf) / max(image.shape[:2]))
+        place = Place(0, 0, *image.shape[:2], *image.shape[:2])
+        return join_record(place, data, tiled=False), box_xywh
+    scale = (rule.max_target or math.inf) / math.sqrt(box_xywh[2] * box_xywh[3])
     if scale < 1:
         sides = [max(1, round(side * scale)) for side in image.shape[1::-1]]
         box_xywh = box_xywh * np.tile(np.divide(sides, image.shape[1::-1]), 2)
@@ -91,10 +93,11 @@ def encode_part(
     cx, cy = box_xywh[:2] + box_xywh[2:] / 2
     rows, columns = _span(cy, half, ALIGN_PX, height), _span(cx, half, TILE_WIDTH_PX, width)
     part = image[rows, columns]
+    place = Place(columns.start, rows.start, *part.shape[:2], height, width)
     missing = -part.shape[1] % TILE_WIDTH_PX
     part = cv2.copyMakeBorder(part, 0, 0, 0, missing, cv2.BORDER_REPLICATE)
     picture = encode_tiled_jpeg(part, *stored_quality(header, rule.quality))
-    return Place(columns.start, rows.start, height, width, tiled=True).to_bytes() + picture
+    return join_record(place, picture, tiled=True)
 
 
 def _span(center: float, half: float, align: int, length: int) -> slice:
@@ -110,8 +113,7 @@ class Estimate:
 
     Attributes:
       frame_bytes, frame_seconds: means; seconds on one core.
-      error: mean absolute difference of stored pixels from the frame's, grey levels; NaN if frames
-        are made smaller.
+      error: mean absolute difference of search crops from those of the whole frame, grey levels.
       outside: share of jittered search crops that show pixels which are not stored.
       stored: share of the frames' pixels that is stored.
       problems: frames of the sample that could not be packed, out of `count`.
@@ -133,7 +135,7 @@ def estimate(
 
     Raises: FrameError if none of them could be packed.
     """
-    rows, problem = [], None
+    found, problem = [], None
     lengths = np.asarray(dataset.num_visible, np.float64)
     for number in rng.choice(len(dataset), count, p=lengths / lengths.sum()):
         sequence = dataset[int(number)]
@@ -146,38 +148,54 @@ def estimate(
             continue
         seconds = time.perf_counter() - start
         frame = PackedFrame(record, reduced=False, error=_refuse, open_source=None)
-        stored = frame.region(frame.rows, frame.columns)
-        difference = np.nan
-        if rule.max_side is None:
-            whole = sequence.read_frame(i)[frame.rows, frame.columns]
-            difference = np.abs(stored.astype(np.int16) - whole).mean()
-        share = stored.shape[0] * stored.shape[1] / (frame.height * frame.width)
-        outside = _share_outside(frame, box_xywh, search, rng)
-        rows.append((len(record), seconds, difference, outside, share))
-    if not rows:
+        whole = sequence.open_frame(i), sequence.boxes_xywh[i]
+        error, outside = _compare_crops(whole, (frame, box_xywh), search, rng)
+        share = frame.place.part_height * frame.place.part_width / (frame.height * frame.width)
+        found.append((len(record), seconds, error, outside, share))
+    if not found:
         raise problem
-    return Estimate(*np.mean(rows, axis=0).tolist(), count - len(rows), count)
+    return Estimate(*np.nanmean(found, axis=0).tolist(), count - len(found), count)
 
 
-def _share_outside(
-    frame: PackedFrame, box_xywh: np.ndarray, search: CropRule, rng: np.random.Generator
-) -> float:
-    """The share of 200 jittered search crops that are not stored, of those that show the frame."""
-    jittered_xywh = jitter_box_xywh(
-        box_xywh,
-        rng.standard_normal((200, 2)),
-        rng.random((200, 2)),
-        center_jitter=search.center_jitter,
-        scale_jitter=search.scale_jitter,
-    )
-    outside = 0
-    for jittered in jittered_xywh:
-        geometry = CropGeometry.from_box(jittered, search.factor, search.size)
-        rows = slice(max(geometry.y1, 0), min(geometry.y1 + geometry.side, frame.height))
-        columns = slice(max(geometry.x1, 0), min(geometry.x1 + geometry.side, frame.width))
-        shows = rows.start < rows.stop and columns.start < columns.stop
-        outside += shows and not frame.holds(rows, columns)
-    return outside / len(jittered_xywh)
+def _compare_crops(
+    whole: tuple[Frame, np.ndarray],
+    packed: tuple[PackedFrame, np.ndarray],
+    search: CropRule,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """Draws 100 search crops from a frame with its box [4] px, and from the same frame packed.
+
+    Returns: mean absolute difference of the first few, grey levels, NaN if none of those is
+      stored; share of them that is not stored.
+    """
+    normals, uniforms = rng.standard_normal((100, 2)), rng.random((100, 2))
+    outside, errors = 0, []
+    for draw in range(len(normals)):
+        one, other = (
+            CropGeometry.from_box(
+                jitter_box_xywh(
+                    box_xywh,
+                    normals[draw],
+                    uniforms[draw],
+                    center_jitter=search.center_jitter,
+                    scale_jitter=search.scale_jitter,
+                ),
+                search.factor,
+                search.size,
+            )
+            for _, box_xywh in (whole, packed)
+        )
+        frame = packed[0]
+        rows = slice(max(other.y1, 0), min(other.y1 + other.side, frame.height))
+        columns = slice(max(other.x1, 0), min(other.x1 + other.side, frame.width))
+        if rows.start + 1 >= rows.stop or columns.start + 1 >= columns.stop:
+            continue  # next to nothing of the frame is shown
+        if not frame.holds(rows, columns):
+            outside += 1
+        elif draw < 5:
+            crops = one.crop_frame(whole[0]).astype(np.int16), other.crop_frame(frame)
+            errors.append(np.abs(crops[0] - crops[1]).mean())
+    return float(np.mean(errors)) if errors else np.nan, outside / len(normals)
 
 
 def _refuse(cause: str, what: str) -> ValueError:

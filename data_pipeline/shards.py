@@ -83,7 +83,7 @@ def verify(root: Path) -> Iterator[tuple[str, str]]:
 def make_settings(dataset: Dataset, rule: PackRule, frames_per_shard: int) -> dict:
     """All that decides what the shards hold; a run goes on only with the same."""
     visible = np.asarray(dataset.num_visible, np.int64)
-    return {
+    settings = {
         "dataset": dataset.name.partition(":")[0],  # the place may change
         "num_sequences": len(dataset),
         "num_frames": int(visible.sum()),
@@ -91,6 +91,7 @@ def make_settings(dataset: Dataset, rule: PackRule, frames_per_shard: int) -> di
         "frames_per_shard": frames_per_shard,
         **dataclasses.asdict(rule),
     }
+    return json.loads(json.dumps(settings))  # as it will be read again: with lists for tuples
 
 
 def begin(root: Path, settings: dict) -> None:

@@ -6,19 +6,28 @@ every viewer opens; a region decodes to the very pixels that the whole file does
 """
 
 import functools
+import struct
 
 import cv2
 import numpy as np
 
-from data_pipeline.decoding import SAMPLING, JpegHeader, decode_image, read_jpeg_header, shrunk
+from data_pipeline.decoding import (
+    SAMPLING,
+    TILES_MARK,
+    JpegHeader,
+    decode_image,
+    read_jpeg_header,
+    shrunk,
+)
 
 ALIGN_PX = 16  # sides of the largest block: corners that are multiples keep a file's own blocks
-TILE_WIDTH_PX = 64
+TILE_WIDTH_PX = 32
+_SEGMENT = 65_000  # bytes of lengths in one segment of the header
 _EDGE_PX = 2  # pixels at a region's edge that differ, as the decoder smooths chroma across
 
 
 def encode_tiled_jpeg(image: np.ndarray, quality: int, sampling: tuple[int, int]) -> bytes:
-    """Encodes uint8 RGB [height, width, 3] with a restart marker every 64 px of every row.
+    """Encodes uint8 RGB [height, width, 3] with a restart marker every TILE_WIDTH_PX of every row.
 
     The width must be a multiple of TILE_WIDTH_PX: repeat the last column where it is not.
     Args: quality: OpenCV's, 1 to 100; sampling: (vertical, horizontal) luma per chroma samples.
@@ -30,7 +39,22 @@ def encode_tiled_jpeg(image: np.ndarray, quality: int, sampling: tuple[int, int]
         *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, SAMPLING[sampling]),
         *(cv2.IMWRITE_JPEG_RST_INTERVAL, TILE_WIDTH_PX // (8 * sampling[1])),
     ]
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+    data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+    return _note_tiles(data)
+
+
+def _note_tiles(data: bytes) -> bytes:
+    """Adds the length of each tile, 2 bytes, in segments that other decoders skip."""
+    start = read_jpeg_header(data).scan_offset
+    scan = np.frombuffer(data, np.uint8)[start:]
+    escapes = np.flatnonzero(scan[:-1] == 0xFF)
+    kinds = scan[escapes + 1]
+    ends = escapes[((kinds & 0xF8) == 0xD0) | (kinds == 0xD9)] + 2
+    lengths = np.diff(ends, prepend=0).astype("<u2").tobytes()
+    parts = [lengths[at : at + _SEGMENT] for at in range(0, len(lengths), _SEGMENT)]
+    heads = [b"\xff\xe9" + struct.pack(">H", 2 + len(TILES_MARK + part)) for part in parts]
+    notes = [head + TILES_MARK + part for head, part in zip(heads, parts, strict=True)]
+    return b"".join([data[:2], *notes, data[2:]])
 
 
 class TiledJpeg:
@@ -45,14 +69,17 @@ class TiledJpeg:
         self._data = np.frombuffer(data, np.uint8)
         rows = -(-header.height // self._tile_height)
         interval = header.restart_interval * 8 * header.sampling[1]
-        if interval == TILE_WIDTH_PX and header.width % TILE_WIDTH_PX == 0:
-            self._ends = _tile_ends(self._data, header.scan_offset)
-            if len(self._ends) == rows * self._columns:
-                return
-        raise ValueError(
-            f"a JPEG of {header.width} x {header.height} px with a restart marker every {interval} "
-            f"px is not tiled as written here, every {TILE_WIDTH_PX} px of each row."
-        )
+        lengths = np.frombuffer(header.tiles, "<u2")
+        self._starts = header.scan_offset + np.cumsum(np.append(0, lengths), dtype=np.int64)
+        if (interval, header.width % TILE_WIDTH_PX) != (TILE_WIDTH_PX, 0) or len(
+            lengths
+        ) != rows * self._columns:
+            raise ValueError(
+                f"a JPEG of {header.width} x {header.height} px with a restart marker every "
+                f"{interval} px and {len(lengths)} tiles is not tiled as written here."
+            )
+        if self._starts[-1] != len(data):
+            raise ValueError(f"the tiled JPEG has {len(data)} bytes instead of {self._starts[-1]}.")
 
     def region(self, rows: slice, columns: slice, shrink: int = 1) -> np.ndarray:
         """Exactly `whole[rows, columns]`, uint8 RGB, from the tiles around it only.
@@ -69,20 +96,19 @@ class TiledJpeg:
 
     def _assemble(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """The tiles of these rows and columns as a JPEG file of their own, uint8 [bytes]."""
-        header, ends = self._header, self._ends
+        header = self._header
         height = min(bottom * self._tile_height, self.height) - top * self._tile_height
         width = (right - left) * TILE_WIDTH_PX
         head = self._data[: header.scan_offset].copy()
         sides = np.array([height, width], ">u2").view(np.uint8)
         head[header.size_offset : header.size_offset + 4] = sides
-        first = np.arange(top, bottom) * self._columns + left  # tile at the left end of each row
-        starts = np.where(first > 0, ends[first - 1] + 2, header.scan_offset)
-        stops = ends[first + (right - left - 1)] + 2
-        parts = [self._data[start:stop] for start, stop in zip(starts, stops, strict=True)]
-        file = np.concatenate([head, *parts])
-        shift = len(head) + np.cumsum(np.append(0, (stops - starts)[:-1])) - starts
-        tiles = first[:, None] + np.arange(right - left)  # [rows, columns]
-        markers = (ends[tiles] + shift[:, None]).ravel() + 1
+        # [rows, columns + 1], where the tiles of each row begin, and the last of them ends
+        first = np.arange(top, bottom)[:, None] * self._columns
+        starts = self._starts[first + np.arange(left, right + 1)]
+        file = np.concatenate([head, *(self._data[a:b] for a, b in starts[:, [0, -1]])])
+        lengths = starts[:, -1] - starts[:, 0]
+        moved = len(head) + np.cumsum(lengths) - starts[:, -1]
+        markers = (starts[:, 1:] + moved[:, None]).ravel() - 1
         file[markers] = 0xD0 + np.arange(len(markers)) % 8  # restart markers count from 0 to 7
         file[markers[-1]] = 0xD9  # the end of the file
         return file
@@ -128,13 +154,6 @@ def _steps(tables: tuple[bytes, ...]) -> np.ndarray:
     if len(body) % 65 or (body[::65] != np.arange(len(body) // 65)).any():
         return np.empty(0)
     return body.reshape(-1, 65)[:, 1:].ravel()
-
-
-def _tile_ends(data: np.ndarray, scan_offset: int) -> np.ndarray:
-    """Where the markers stand that end each tile: restart markers, and the end of the file."""
-    escapes = np.flatnonzero(data[scan_offset:-1] == 0xFF) + scan_offset
-    kinds = data[escapes + 1]
-    return escapes[((kinds & 0xF8) == 0xD0) | (kinds == 0xD9)]
 
 
 def _cover(span: slice, edge: int, tile: int, length: int) -> tuple[int, int]:

@@ -37,8 +37,12 @@ _SIGMAS = flags.DEFINE_float(
 _QUALITY = flags.DEFINE_integer(
     "quality", 95, "JPEG quality of frames that were no JPEG before; others keep theirs."
 )
-_MAX_SIDE = flags.DEFINE_integer(
-    "max_side", None, "Make larger frames smaller, px; saves disk, changes crops.", lower_bound=64
+_MAX_TARGET = flags.DEFINE_integer(
+    "max_target",
+    None,
+    "Make frames smaller whose target (the root of its area) is larger than so many px: less disk, "
+    "faster, but crops change. Crops are size / factor px a target's side: 77 for 384 px.",
+    lower_bound=16,
 )
 _KEEP_FILES = flags.DEFINE_bool(
     "keep_files", False, "Store the files as they are: exact pixels, but no faster decoding."
@@ -66,7 +70,12 @@ def main(argv: list[str]) -> int:
         for crop in (config.template, config.search)
     ]
     reach = needed_reach(rules, _SIGMAS.value)
-    rule = PackRule(reach, _QUALITY.value, _MAX_SIDE.value, _KEEP_FILES.value)
+    rule = PackRule(
+        reach,
+        _QUALITY.value,
+        _MAX_TARGET.value,
+        _KEEP_FILES.value,
+    )
     dataset = make_dataset(_DATASET.value, _ROOT.value)
     expected = estimate(dataset, rule, rules[1], np.random.default_rng(0))
     announce(dataset, expected, reach, output)
@@ -87,8 +96,7 @@ def announce(dataset: Dataset, expected: Estimate, reach: float, output: Path) -
         f"{expected.outside:.3%} of the search crops show more than that: they are read from the "
         "data set itself if training has it, else drawn again and counted."
     )
-    if not math.isnan(expected.error):
-        print(f"Pixels change by {expected.error:.2f} of 255 grey levels on average.")
+    print(f"Search crops change by {expected.error:.2f} of 255 grey levels on average.")
     if expected.problems:
         print(f"{expected.problems} of {expected.count} frames looked at cannot be packed.")
     existing = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
@@ -96,7 +104,7 @@ def announce(dataset: Dataset, expected: Estimate, reach: float, output: Path) -
     if size - done > free:
         raise ValueError(
             f"{output}: the disk has {free / MB:.0f} MB free, {(size - done) / MB:.0f} MB are "
-            "needed; make frames smaller with --max_side, or serve fewer --sigmas."
+            "needed; make frames smaller with --max_target, or serve fewer --sigmas."
         )
 
 

@@ -141,9 +141,12 @@ def test_crops_decoded_smaller_lie_where_exact_ones_do(mirrored, box, size):
     assert errors[1] < 0.4 * min(errors[0], errors[2])
 
 
-def test_decoded_pixels_cannot_be_had_smaller():
-    with pytest.raises(ValueError, match="not at 1/2"):
-        DecodedFrame(IMAGE).region(slice(0, 4), slice(0, 4), 2)
+def test_decoded_pixels_are_averaged_where_a_smaller_picture_is_wanted():
+    part = DecodedFrame(IMAGE).region(slice(5, 243), slice(9, 21), 4)  # 4 to 243, 8 to 24
+    assert part.shape == (60, 4, 3)
+    np.testing.assert_allclose(part[0, 0], IMAGE[4:8, 8:12].mean(axis=(0, 1)), atol=0.51)
+    last = np.concatenate([IMAGE[240:243, 20:24], IMAGE[242:243, 20:24]])  # there is no row 243
+    np.testing.assert_allclose(part[-1, -1], last.mean(axis=(0, 1)), atol=0.51)
 
 
 def test_a_damaged_file_is_reported_in_the_callers_words():

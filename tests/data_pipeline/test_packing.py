@@ -98,7 +98,7 @@ def test_every_jittered_crop_within_the_bound_is_served_as_from_the_whole_frame(
         for i in np.flatnonzero(one.visible):
             whole, frame = one.read_frame(i), other.open_frame(int(i))
             assert (frame.height, frame.width) == (HEIGHT, WIDTH)
-            partial += frame.columns != slice(0, WIDTH)
+            partial += frame.place.columns != slice(0, WIDTH)
             for mirrored in (False, True):
                 shown = whole[:, ::-1] if mirrored else whole
                 box = one.boxes_xywh[i].copy()
@@ -119,8 +119,8 @@ def test_a_crop_decodes_to_the_pixels_of_the_stored_picture(places):
     frame = packed[0].open_frame(3)
     data = np.frombuffer(packed[0].read_frame_bytes(3), np.uint8)
     stored = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
-    rows, columns = slice(frame.rows.start + 5, frame.rows.stop - 9), slice(0, 30)
-    expected = stored[rows.start - frame.rows.start : rows.stop - frame.rows.start, :30]
+    rows, columns = slice(frame.place.rows.start + 5, frame.place.rows.stop - 9), slice(0, 30)
+    expected = stored[rows.start - frame.place.rows.start : rows.stop - frame.place.rows.start, :30]
     np.testing.assert_array_equal(frame.region(rows, columns), expected)
 
 
@@ -264,17 +264,23 @@ def test_files_can_be_kept_as_they_are(places, tmp_path):
         assert packed[2].read_frame_bytes(i) == plain[2].read_frame_bytes(i)
         np.testing.assert_array_equal(packed[2].read_frame(i), plain[2].read_frame(i))
     with pytest.raises(ValueError, match="excludes keep_files"):
-        PackRule(3.0, max_side=100, keep_files=True)
+        PackRule(3.0, max_target=100, keep_files=True)
 
 
-def test_large_frames_can_be_made_smaller_with_their_boxes(places, tmp_path):
+def test_frames_of_large_targets_can_be_made_smaller_with_their_boxes(places, tmp_path):
     plain, _ = plain_and_packed(places)
-    pack(plain, tmp_path, PackRule(100.0, max_side=210))
+    pack(plain, tmp_path, PackRule(100.0, max_target=14))
     packed = open_packed(tmp_path)
-    frame = packed[0].read_frame(4)
-    expected = cv2.resize(plain[0].read_frame(4), (210, 100), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(packed[0].boxes_xywh[0], plain[0].boxes_xywh[0])  # 14 x 12 px
+    assert packed[0].read_frame(0).shape == (HEIGHT, WIDTH, 3)
+    scale = 14 / np.sqrt(19 * 12)  # frame 5 has 19 x 12 px
+    frame = packed[0].read_frame(5)
+    assert frame.shape == (round(HEIGHT * scale), round(WIDTH * scale), 3)
+    expected = cv2.resize(plain[0].read_frame(5), frame.shape[1::-1], interpolation=cv2.INTER_AREA)
     assert np.abs(frame.astype(int) - expected).mean() < 4
-    np.testing.assert_allclose(packed[0].boxes_xywh[4], plain[0].boxes_xywh[4] / 2)
+    np.testing.assert_allclose(packed[0].boxes_xywh[5], plain[0].boxes_xywh[5] * scale, rtol=0.01)
+    with pytest.raises(ValueError, match="with max_target 14; folders with 3 cannot stand in"):
+        open_packed(tmp_path, plain)
 
 
 def test_stills_are_packed_though_no_flag_says_visible(tmp_path):

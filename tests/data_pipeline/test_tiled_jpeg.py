@@ -61,7 +61,7 @@ def test_a_file_stored_at_its_own_quality_hardly_changes_nor_grows(quality, most
     stored = encode_tiled_jpeg(decode_image(source), *stored_quality(header, 95))
     error = np.abs(decode_image(stored).astype(int) - decode_image(source)).mean()
     assert error < most  # grey levels
-    assert len(stored) < 1.1 * len(source)
+    assert len(stored) < 1.15 * len(source)
 
 
 def test_a_file_with_tables_of_its_own_is_stored_no_coarser():
@@ -78,8 +78,18 @@ def test_pixels_that_were_never_quantised_get_the_given_quality_and_full_chroma(
     assert stored_quality(None, 93) == (93, (1, 1))
 
 
+def test_many_tiles_are_noted_in_several_segments():
+    image = np.broadcast_to(SMOOTH[:100, :1], (100, 32 * 6000, 3)).copy()[:, : 32 * 1900]
+    data = encode_tiled_jpeg(image, 50, (1, 1))  # 13 rows of 1900 tiles, 49,400 bytes
+    long = encode_tiled_jpeg(np.concatenate([image, image]), 50, (1, 1))
+    assert data.count(b"TILES\0") == 1
+    assert long.count(b"TILES\0") == 2
+    region = slice(150, 199), slice(60_000, 60_500)
+    np.testing.assert_array_equal(TiledJpeg(long).region(*region), decode_image(long)[region])
+
+
 def test_widths_that_are_no_multiple_of_a_tile_are_refused():
-    with pytest.raises(ValueError, match="multiple of 64, got 100"):
+    with pytest.raises(ValueError, match="multiple of 32, got 100"):
         encode_tiled_jpeg(SMOOTH[:, :100], 90, (2, 2))
 
 
@@ -95,5 +105,5 @@ def test_other_jpegs_are_refused(options):
 
 def test_a_tiled_file_that_lost_its_end_is_refused():
     data = encode_tiled_jpeg(SMOOTH, 90, (2, 2))
-    with pytest.raises(ValueError, match="not tiled as written here"):
+    with pytest.raises(ValueError, match=f"bytes instead of {len(data)}"):
         TiledJpeg(data[: len(data) // 2])

@@ -39,7 +39,7 @@ def test_costs_are_said_shards_written_and_damage_found(root):
     assert "folders: 2 sequences, 6 frames to pack." in done.stdout
     assert "Disk: " in done.stdout.splitlines()[1]
     assert "Time: 1 min." in done.stdout
-    assert "Pixels change by 0." in done.stdout
+    assert "Search crops change by 0." in done.stdout
     assert f"Written: {output}, 6 frames" in done.stdout
     assert "6/6" in done.stderr  # the progress bar
     packed = make_dataset("packed:packed", root)
@@ -61,7 +61,7 @@ def test_costs_are_said_shards_written_and_damage_found(root):
     [
         (("--verify",), "is no packed data set, or one whose packing was stopped"),
         (("--dataset=folder",), "did you mean one of ['folders']"),
-        (("--dataset=folders", "--max_side=100", "--keep_files"), "excludes keep_files"),
+        (("--dataset=folders", "--max_target=100", "--keep_files"), "excludes keep_files"),
     ],
 )
 def test_wrong_input_ends_in_a_sentence(root, arguments, sentence):
