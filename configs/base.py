@@ -82,6 +82,9 @@ def get_base_config() -> ConfigDict:
     # Epochs in which the ratio stays 1, then epochs of the cosine down to keep_ratio. OSTrack.
     config.ce.start_epoch = 20
     config.ce.warm_epochs = 80
+    # Training only: distinct ratios on the way down, 1 to 8; each is one compilation. The ratio of
+    # an epoch moves by up to 0.5 / (max_ratios - 1) of the way. Our choice; OSTrack has 81.
+    config.ce.max_ratios = 6
 
     config.head = ConfigDict()
     # Channels of the first convolution of each branch; the next three halve them. OSTrack.
@@ -114,12 +117,32 @@ def get_base_config() -> ConfigDict:
     # Epochs before the learning rates are multiplied by lr_drop_factor, once. Sec. 4.1.
     config.optim.lr_drop_epoch = 240
     config.optim.lr_drop_factor = 0.1
+    # "step", the drop above, or "cosine" from the first step to 0 at the last, without the drop.
+    # OSTrack: step.
+    config.optim.schedule = "step"
+    # Steps of a linear rise of the learning rates at the start. OSTrack: none.
+    config.optim.warmup_steps = 0
     # AdamW's rate of each top-level module; "default" serves the modules not named. Sec. 4.1.
     config.optim.lr = ConfigDict({"backbone": 4e-5, "default": 4e-4})
     # On every parameter, biases and norms too. Value: Sec. 4.1; on every one: OSTrack.
     config.optim.weight_decay = 1e-4
     # Largest L2 norm of all gradients together. OSTrack; the paper is silent.
     config.optim.grad_clip_norm = 0.1
+    # Decay of the averaged parameters that validation and export then use; 0 for none. OSTrack:
+    # none.
+    config.optim.ema_decay = 0.0
+    # Statistics of BatchNorm: "global", of the whole batch, or "device", of each device's part (and
+    # of each of its micro-batches), as in OSTrack, whose running statistics are the first one's.
+    # Our choice: global, so that the number of devices changes nothing.
+    config.optim.batch_norm = "global"
+    # Micro-batches in which the backbone sees a batch, to save memory: the same step, at the price
+    # of computing the backbone's forward pass twice. OSTrack: 1.
+    config.optim.accumulate = 1
+    # Recompute each block in the backward pass instead of storing its activations. OSTrack: no.
+    config.optim.remat = False
+    # Split large parameters and their moments over the devices instead of copying them to each.
+    # OSTrack: no.
+    config.optim.fsdp = False
 
     config.data = ConfigDict()
     # Folder with one folder per data set; "" reads the environment variable ESAT_DATA.
@@ -154,6 +177,20 @@ def get_base_config() -> ConfigDict:
     config.data.val_datasets = ("got10k_votval",)
     config.data.val_samples = 10_000
     config.data.val_every_epochs = 20
+
+    config.checkpoint = ConfigDict()
+    # Steps between checkpoints; one more is written after each validation and at the end. Ours.
+    config.checkpoint.every_steps = 1_000
+    # Newest checkpoints kept, and those with the best validation IoU, for a look at them: the
+    # weights file holds the last epoch's, which OSTrack tests. Our choice.
+    config.checkpoint.keep_last = 2
+    config.checkpoint.keep_best = 1
+
+    config.log = ConfigDict()
+    # Steps between rows of the log; OSTrack 50.
+    config.log.every_steps = 50
+    # Validation pairs whose predictions are drawn at each validation. Our choice.
+    config.log.images = 4
 
     config.tracker = ConfigDict()
     # Score of the box, 0 to 1, under which a frame is reported lost. Our choice, not calibrated.

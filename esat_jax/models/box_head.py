@@ -16,6 +16,7 @@ class MapTower(nn.Module):
     channels: int
     out: int
     dtype: jnp.dtype = jnp.float32
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -29,7 +30,8 @@ class MapTower(nn.Module):
                 dtype=self.dtype,
                 name=f"conv_{i}",
             )
-            x = nn.relu(BatchNorm(dtype=self.dtype, name=f"norm_{i}")(conv(x), train=train))
+            norm = BatchNorm(dtype=self.dtype, groups=self.batch_norm_groups, name=f"norm_{i}")
+            x = nn.relu(norm(conv(x), train=train))
         conv = nn.Conv(self.out, (1, 1), kernel_init=xavier, dtype=self.dtype, name="conv_5")
         return conv(x).astype(jnp.float32)
 
@@ -43,6 +45,7 @@ class BoxHead(nn.Module):
 
     channels: int = 256
     dtype: jnp.dtype = jnp.float32
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(
@@ -50,7 +53,9 @@ class BoxHead(nn.Module):
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         towers = {"score": 1, "size": 2, "offset": 2}
         score, size, offset = (
-            MapTower(self.channels, out, self.dtype, name=name)(search_map, train=train)
+            MapTower(self.channels, out, self.dtype, self.batch_norm_groups, name=name)(
+                search_map, train=train
+            )
             for name, out in towers.items()
         )
         score, size = (jnp.clip(nn.sigmoid(x), CLAMP, 1 - CLAMP) for x in (score, size))

@@ -10,7 +10,7 @@ from flax import struct
 
 from esat_jax.models.box_head import BoxHead, decode_boxes
 from esat_jax.models.candidates import CandidateElimination
-from esat_jax.models.encoder import ForceDirectedAttention
+from esat_jax.models.encoder import Encoded, ForceDirectedAttention
 from esat_jax.models.hivit import HiViT
 from esat_jax.models.patches import normalize_image
 from esat_jax.models.position_head import PositionHead
@@ -68,13 +68,35 @@ class ESAT(nn.Module):
           keep_ratio: static; replaces every configured elimination ratio (training schedule).
           train: batch statistics, drop path (rng "dropout") and position logits.
         """
-        encoded = self.backbone(
+        encoded = self.encode(
+            template,
+            search,
+            template_box_cxcywh=template_box_cxcywh,
+            keep_ratio=keep_ratio,
+            train=train,
+        )
+        return self.read(encoded, train=train)
+
+    def encode(
+        self,
+        template: jax.Array,
+        search: jax.Array,
+        *,
+        template_box_cxcywh: jax.Array | None = None,
+        keep_ratio: float | None = None,
+        train: bool = False,
+    ) -> Encoded:
+        """The backbone alone, which treats every pair by itself; arguments as above."""
+        return self.backbone(
             normalize_image(template),
             normalize_image(search),
             template_box_cxcywh=template_box_cxcywh,
             keep_ratio=keep_ratio,
             train=train,
         )
+
+    def read(self, encoded: Encoded, *, train: bool = False) -> TrackerOutput:
+        """The heads alone, whose batch statistics join the pairs of a batch."""
         template_map, search_map = _to_map(encoded.template), _to_map(encoded.search)
         score_map, size_map, offset_map = self.box_head(search_map, train=train)
         box_cxcywh, _ = decode_boxes(score_map, size_map, offset_map)
@@ -93,9 +115,10 @@ class ESAT(nn.Module):
         )
 
 
-def make_model(config: Mapping) -> ESAT:
+def make_model(config: Mapping, *, batch_norm_groups: int = 1) -> ESAT:
     """Builds the network from a plain nested dict (`ConfigDict.to_dict()`); keys: configs/base.py.
 
+    `batch_norm_groups`: see `BatchNorm`; only training depends on it.
     Raises: ValueError for a backbone or compute type that does not exist.
     """
     name, dtype_name = config["backbone"]["name"], config["compute_dtype"]
@@ -108,7 +131,9 @@ def make_model(config: Mapping) -> ESAT:
     forces = {key: fda[key] for key in ("alpha", "beta", "delta")} if fda["enabled"] else {}
     position_head = None
     if config["loss"]["abs"] or config["loss"]["pn"]:
-        position_head = PositionHead(tuple(spl["channels"]), spl["shared"], dtype)
+        position_head = PositionHead(
+            tuple(spl["channels"]), spl["shared"], dtype, batch_norm_groups
+        )
     backbone = BACKBONES[name](
         **_backbone_options(config["backbone"]),
         fda=ForceDirectedAttention(**forces, implementation=fda["implementation"]),
@@ -117,7 +142,8 @@ def make_model(config: Mapping) -> ESAT:
         ),
         dtype=dtype,
     )
-    return ESAT(backbone, BoxHead(config["head"]["channels"], dtype), position_head)
+    box_head = BoxHead(config["head"]["channels"], dtype, batch_norm_groups)
+    return ESAT(backbone, box_head, position_head)
 
 
 def inference_variables(variables: Mapping, config: Mapping) -> dict:

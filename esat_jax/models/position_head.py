@@ -15,6 +15,7 @@ class ConvTower(nn.Module):
 
     channels: tuple[int, ...]
     dtype: jnp.dtype = jnp.float32
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, feature_map: jax.Array, *, train: bool) -> jax.Array:
@@ -23,7 +24,8 @@ class ConvTower(nn.Module):
             conv = nn.Conv(
                 channels, (3, 3), padding=1, use_bias=False, dtype=self.dtype, name=f"conv_{i}"
             )
-            x = nn.relu(BatchNorm(dtype=self.dtype, name=f"norm_{i}")(conv(x), train=train))
+            norm = BatchNorm(dtype=self.dtype, groups=self.batch_norm_groups, name=f"norm_{i}")
+            x = nn.relu(norm(conv(x), train=train))
         return x.reshape(x.shape[0], -1, x.shape[-1])  # [B, S * S, C]
 
 
@@ -38,6 +40,7 @@ class PositionHead(nn.Module):
     channels: tuple[int, ...]
     shared: bool = False
     dtype: jnp.dtype = jnp.float32
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(
@@ -48,7 +51,10 @@ class PositionHead(nn.Module):
         Returns: abs_logits [B, Z + X, X] and pn_logits [B, Z + X, 2], float32, template first.
         """
         names = ("tower", "tower") if self.shared else ("template_tower", "search_tower")
-        towers = {name: ConvTower(self.channels, self.dtype, name=name) for name in dict.fromkeys(names)}
+        towers = {
+            name: ConvTower(self.channels, self.dtype, self.batch_norm_groups, name=name)
+            for name in dict.fromkeys(names)
+        }
         maps = (template_map, search_map)
         features = [towers[n](m, train=train) for n, m in zip(names, maps, strict=True)]
         position = jnp.concatenate(features, axis=1)  # [B, Z + X, C]

@@ -1,0 +1,319 @@
+"""One optimisation step; the same program on one CPU and on many GPUs of many hosts.
+
+No pmean: the loss is a mean over the global batch, which is one array split over the devices.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from flax.traverse_util import unflatten_dict
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from esat_jax import sharding
+from esat_jax.initial_variables import initial_variables, variable_shapes
+from esat_jax.losses import tracking_loss
+from esat_jax.models.encoder import Encoded
+from esat_jax.models.esat import ESAT, TrackerOutput, make_model
+from esat_jax.models.patches import MEAN, STD
+from esat_jax.optimizer import learning_rates, make_optimizer
+
+Metrics = dict[str, jax.Array]
+
+
+@struct.dataclass
+class TrainState:
+    """All that a step changes, and the seed.
+
+    Attributes:
+      step: int32 scalar, steps taken.
+      params, batch_stats: of the model. opt_state: of `make_optimizer`.
+      rng: uint32 [2], key data; a step's key is this one folded with `step`.
+      ema: averaged parameters, or None if config.optim.ema_decay is 0.
+    """
+
+    step: jax.Array
+    params: dict
+    batch_stats: dict
+    opt_state: optax.OptState
+    rng: jax.Array
+    ema: dict | None
+
+    @property
+    def eval_params(self) -> dict:
+        """What validation and export use: the averaged parameters, where there are any."""
+        return self.params if self.ema is None else self.ema
+
+
+def state_shapes(config: Mapping) -> TrainState:
+    """The state as shapes, without computing anything; `config` as in `create_state`."""
+    flat = {p: jax.ShapeDtypeStruct(s, jnp.float32) for p, s in variable_shapes(config).items()}
+    return jax.eval_shape(_state_maker(config), unflatten_dict(flat, sep="/"))
+
+
+def create_state(config: Mapping, variables: Mapping | None = None, *, mesh: Mesh) -> TrainState:
+    """The state before the first step, placed on the devices.
+
+    Args:
+      config: the whole configuration, a ConfigDict or a nested dict.
+      variables: {"params", "batch_stats"} to start from; others are ignored. By default random
+        ones of config.seed. They are copied.
+    """
+    config = _plain(config)
+    if variables is None:
+        variables = initial_variables(config, config["seed"])
+    variables = {name: variables[name] for name in ("params", "batch_stats")}
+    places = sharding.state_sharding(state_shapes(config), mesh, config["optim"]["fsdp"])
+    return jax.jit(_state_maker(config), out_shardings=places)(variables)
+
+
+def make_train_step(
+    config: Mapping, mesh: Mesh, steps_per_epoch: int
+) -> Callable[[TrainState, dict, float], tuple[TrainState, Metrics]]:
+    """Makes the jitted `(state, batch, keep_ratio) -> (state, metrics)`; arguments by position.
+
+    The step gives the old state's memory away. `batch` is what `sharding.put_batch` returns of a
+    training batch; `keep_ratio` is static: each value is a program. `.lower(...)` takes arrays or
+    shapes, so that a program can be compiled before it is needed.
+
+    Metrics are float32 scalars: every term of the loss by itself, "total", "iou", "grad_norm"
+    before clipping, "finite" (1, or 0 if the loss or the gradient is not) and a learning rate
+    "lr_<group>" each. A step that is not finite returns the state that it was given, so that it
+    can be written down and tried again.
+    """
+    config = _plain(config)
+    optim, places = config["optim"], _state_places(config, mesh)
+    forward = _make_forward(config, mesh)
+
+    def train_step(state: TrainState, batch: dict, keep_ratio: float) -> tuple[TrainState, Metrics]:
+        frames = _frames(batch)
+        rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+
+        def loss(params: dict) -> tuple[jax.Array, tuple[Metrics, dict]]:
+            out, batch_stats = forward(params, state.batch_stats, frames, keep_ratio, rng)
+            total, terms = _loss(config, out, frames)
+            return total, (terms, batch_stats)
+
+        gradients, (terms, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
+        optimizer = make_optimizer(optim, state.params, steps_per_epoch)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        new_state = TrainState(
+            step=state.step + 1,
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            rng=state.rng,
+            ema=_averaged(state.ema, params, optim["ema_decay"]),
+        )
+        norm = optax.tree.norm(gradients)
+        finite = jnp.isfinite(jnp.stack([norm, *terms.values()])).all()
+        new_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new_state, state)
+        rates = learning_rates(optim, steps_per_epoch, state.step)
+        metrics = {**terms, "grad_norm": norm, "finite": finite, **rates}
+        return new_state, {name: jnp.float32(value) for name, value in metrics.items()}
+
+    whole, split = sharding.replicated(mesh), sharding.batch_sharded(mesh)
+    return jax.jit(
+        train_step,
+        static_argnums=2,
+        donate_argnums=0,
+        in_shardings=(places, split),
+        out_shardings=(places, whole),
+    )
+
+
+def make_eval_step(config: Mapping, mesh: Mesh) -> Callable[[TrainState, dict, float], Metrics]:
+    """Makes the jitted `(state, batch, keep_ratio) -> metrics`, as `make_train_step`.
+
+    The network as the tracker runs it, without position losses, on `state.eval_params`. Metrics:
+    "total", "focal", "giou", "l1" and "iou", means over the batch.
+    """
+    config = _plain(config)
+    model = make_model(config)
+
+    def eval_step(state: TrainState, batch: dict, keep_ratio: float) -> Metrics:
+        frames = _frames(batch)
+        variables = {"params": state.eval_params, "batch_stats": state.batch_stats}
+        out = model.apply(
+            variables,
+            frames["template"],
+            frames["search"],
+            template_box_cxcywh=frames["template_box_cxcywh"],
+            keep_ratio=keep_ratio,
+        )
+        return _loss(config, out, frames)[1]
+
+    return jax.jit(
+        eval_step,
+        static_argnums=2,
+        in_shardings=(_state_places(config, mesh), sharding.batch_sharded(mesh)),
+        out_shardings=sharding.replicated(mesh),
+    )
+
+
+def normalize_crops(crops: jax.Array, brightness: jax.Array) -> jax.Array:
+    """Brightness, then ImageNet's mean and deviation, as OSTrack orders them.
+
+    Args: uint8 [B, size, size, 3]; factors [B]. Returns: float32.
+    """
+    factors = (brightness / 255)[:, None, None, None]
+    bright = jnp.clip(crops * jnp.broadcast_to(factors, crops.shape), 0, 1)
+    mean, std = (jnp.broadcast_to(jnp.array(value), crops.shape) for value in (MEAN, STD))
+    return (bright - mean) / std
+
+
+def _plain(config: Mapping) -> dict:
+    return config.to_dict() if hasattr(config, "to_dict") else dict(config)
+
+
+def _state_maker(config: Mapping) -> Callable[[dict], TrainState]:
+    """variables -> the state before the first step, all of it new arrays."""
+    config = _plain(config)
+    optim = config["optim"]
+
+    def make(variables: dict) -> TrainState:
+        def copied() -> dict:
+            return jax.tree.map(jnp.copy, variables["params"])
+
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=copied(),
+            batch_stats=jax.tree.map(jnp.copy, variables["batch_stats"]),
+            opt_state=make_optimizer(optim, variables["params"], 1).init(variables["params"]),
+            rng=jax.random.key_data(jax.random.key(config["seed"])),
+            ema=copied() if optim["ema_decay"] else None,
+        )
+
+    return make
+
+
+def _state_places(config: Mapping, mesh: Mesh) -> Any:  # noqa: ANN401 a tree of shardings
+    return sharding.state_sharding(state_shapes(config), mesh, config["optim"]["fsdp"])
+
+
+def _frames(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """A batch of B samples with n search frames -> one of F = B * n pairs, crops normalised."""
+    batch_size, num_search = batch["search"].shape[:2]
+    frames = {}
+    for name, array in batch.items():
+        if name.startswith("template"):  # [B, ...]: the same for all frames of a sample
+            shape = (batch_size, num_search, *array.shape[1:])
+            array = jnp.broadcast_to(array[:, None], shape)
+        frames[name] = array.reshape(-1, *array.shape[2:])
+    for crop in ("template", "search"):
+        frames[crop] = normalize_crops(frames[crop], frames.pop(f"{crop}_brightness"))
+    return frames
+
+
+def _make_forward(config: Mapping, mesh: Mesh) -> Callable[..., tuple[TrackerOutput, dict]]:
+    """(params, batch_stats, frames, keep_ratio, rng) -> output in training and new batch_stats.
+
+    With micro-batches the backbone sees one after the other, and again in the backward pass; the
+    heads see the whole batch. So neither batch statistics nor losses know of micro-batches.
+    """
+    accumulate, kind = config["optim"]["accumulate"], config["optim"]["batch_norm"]
+    if kind not in ("global", "device"):
+        raise ValueError(f"config.optim.batch_norm is 'global' or 'device', got {kind!r}.")
+    if accumulate < 1:
+        raise ValueError(f"config.optim.accumulate is 1 or more, got {accumulate}.")
+    groups = mesh.size * accumulate if kind == "device" else 1
+    model = make_model(config, batch_norm_groups=groups)
+
+    def forward(
+        params: dict, batch_stats: dict, frames: dict, keep_ratio: float, rng: jax.Array
+    ) -> tuple[TrackerOutput, dict]:
+        inputs = {name: frames[name] for name in ("template", "search", "template_box_cxcywh")}
+        chunks = _Chunks(len(inputs["search"]), accumulate, mesh)
+
+        def encode(params: dict, inputs: dict, index: jax.Array) -> Encoded:
+            crops = inputs["template"], inputs["search"]
+            with nn.intercept_methods(chunks.dropout(index)):
+                return model.apply(
+                    {"params": params},
+                    *crops,
+                    template_box_cxcywh=inputs["template_box_cxcywh"],
+                    keep_ratio=keep_ratio,
+                    train=True,
+                    rngs={"dropout": rng},
+                    method=ESAT.encode,
+                )
+
+        if accumulate == 1:
+            encoded = encode(params, inputs, 0)
+        else:
+            repeat = jax.checkpoint(encode)
+            _, encoded = jax.lax.scan(
+                lambda _, one: (None, repeat(params, *one)),
+                None,
+                (jax.tree.map(chunks.split, inputs), jnp.arange(accumulate)),
+            )
+            encoded = jax.tree.map(chunks.join, encoded)
+        variables = {"params": params, "batch_stats": batch_stats}
+        out, updated = model.apply(
+            variables, encoded, train=True, mutable="batch_stats", method=ESAT.read
+        )
+        return out, updated["batch_stats"]
+
+    return forward
+
+
+class _Chunks:
+    """The micro-batches of a batch [F, ...]: each device's part is cut, so nothing travels."""
+
+    def __init__(self, num_frames: int, number: int, mesh: Mesh) -> None:
+        if num_frames % (mesh.size * number):
+            raise ValueError(
+                f"{num_frames} pairs a step do not divide into config.optim.accumulate = {number} "
+                f"micro-batches on each of {mesh.size} devices; change it or config.batch_size."
+            )
+        self.number, self._devices, self._num_frames = number, mesh.size, num_frames
+        self._places = NamedSharding(mesh, PartitionSpec(None, sharding.AXIS))
+
+    def split(self, array: jax.Array) -> jax.Array:
+        """[F, ...] -> [number, F / number, ...]."""
+        parts = array.reshape(self._devices, self.number, -1, *array.shape[1:])
+        parts = jnp.swapaxes(parts, 0, 1).reshape(self.number, -1, *array.shape[1:])
+        return jax.lax.with_sharding_constraint(parts, self._places)
+
+    def join(self, parts: jax.Array) -> jax.Array:
+        """The opposite of `split`."""
+        shape = parts.shape[2:]
+        array = jnp.swapaxes(parts.reshape(self.number, self._devices, -1, *shape), 0, 1)
+        return array.reshape(self._num_frames, *shape)
+
+    def dropout(self, index: jax.Array) -> Callable:
+        """Makes drop path in micro-batch `index` draw what it draws in the whole batch."""
+
+        def intercept(
+            call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext
+        ) -> jax.Array:
+            layer = context.module
+            if self.number == 1 or not isinstance(layer, nn.Dropout):
+                return call(*args, **kwargs)
+            (branch,), keep = args, 1 - layer.rate
+            if kwargs["deterministic"] or keep == 1:
+                return branch
+            rng = layer.make_rng(layer.rng_collection)
+            kept = jax.random.bernoulli(rng, keep, (self._num_frames, *[1] * (branch.ndim - 1)))
+            kept = jnp.broadcast_to(self.split(kept)[index], branch.shape)
+            return jnp.where(kept, branch / keep, jnp.zeros_like(branch))
+
+        return intercept
+
+
+def _loss(
+    config: Mapping, out: TrackerOutput, frames: Mapping[str, jax.Array]
+) -> tuple[jax.Array, Metrics]:
+    return tracking_loss(out, frames, config["loss"], config["spl"]["on_removed"])
+
+
+def _averaged(ema: dict | None, params: dict, decay: float) -> dict | None:
+    """decay * ema + (1 - decay) * params."""
+    if ema is None:
+        return None
+    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, ema, params)
