@@ -4,6 +4,7 @@ No pmean: the loss is a mean over the global batch, which is one array split ove
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import flax.linen as nn
@@ -94,6 +95,7 @@ def make_train_step(
         rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
 
         def loss(params: dict) -> tuple[jax.Array, tuple[Metrics, dict]]:
+            params = _without_noise(params)
             out, batch_stats = forward(params, state.batch_stats, frames, keep_ratio, rng)
             total, terms = _loss(config, out, frames)
             return total, (terms, batch_stats)
@@ -139,13 +141,14 @@ def make_eval_step(config: Mapping, mesh: Mesh) -> Callable[[TrainState, dict, f
     def eval_step(state: TrainState, batch: dict, keep_ratio: float) -> Metrics:
         frames = _frames(batch)
         variables = {"params": state.eval_params, "batch_stats": state.batch_stats}
-        out = model.apply(
-            variables,
-            frames["template"],
-            frames["search"],
-            template_box_cxcywh=frames["template_box_cxcywh"],
-            keep_ratio=keep_ratio,
-        )
+        with _over(mesh):
+            out = model.apply(
+                variables,
+                frames["template"],
+                frames["search"],
+                template_box_cxcywh=frames["template_box_cxcywh"],
+                keep_ratio=keep_ratio,
+            )
         return _loss(config, out, frames)[1]
 
     return jax.jit(
@@ -210,6 +213,11 @@ def _frames(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     return frames
 
 
+def _over(mesh: Mesh) -> AbstractContextManager:
+    """Tells kernels, which the compiler cannot split, where the batch is; see `ops.fda`."""
+    return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
+
+
 def _make_forward(config: Mapping, mesh: Mesh) -> Callable[..., tuple[TrackerOutput, dict]]:
     """(params, batch_stats, frames, keep_ratio, rng) -> output in training and new batch_stats.
 
@@ -232,7 +240,7 @@ def _make_forward(config: Mapping, mesh: Mesh) -> Callable[..., tuple[TrackerOut
 
         def encode(params: dict, inputs: dict, index: jax.Array) -> Encoded:
             crops = inputs["template"], inputs["search"]
-            with nn.intercept_methods(chunks.dropout(index)):
+            with _over(mesh), nn.intercept_methods(chunks.dropout(index)):
                 return model.apply(
                     {"params": params},
                     *crops,
@@ -310,6 +318,26 @@ def _loss(
     config: Mapping, out: TrackerOutput, frames: Mapping[str, jax.Array]
 ) -> tuple[jax.Array, Metrics]:
     return tracking_loss(out, frames, config["loss"], config["spl"]["on_removed"])
+
+
+def _without_noise(params: Mapping) -> dict:
+    """Cuts the gradient of biases before BatchNorm, which batch statistics subtract again.
+
+    It is zero; what is computed is rounding noise, and AdamW would scale it up to whole steps.
+    """
+    cut = {}
+    for name, child in params.items():
+        if not isinstance(child, Mapping):
+            cut[name] = child
+            continue
+        cut[name] = _without_noise(child)
+        if name.startswith("conv_") and name.replace("conv_", "norm_") in params:
+            cut[name] = {key: _constant(key, value) for key, value in cut[name].items()}
+    return cut
+
+
+def _constant(name: str, value: jax.Array) -> jax.Array:
+    return jax.lax.stop_gradient(value) if name == "bias" else value
 
 
 def _averaged(ema: dict | None, params: dict, decay: float) -> dict | None:
