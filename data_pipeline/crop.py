@@ -76,7 +76,7 @@ class CropGeometry:
         Raises: ValueError if the frame has another form, or if the crop holds nothing of it.
         """
         check_frame(frame)
-        rows, columns = self._inside(*frame.shape[:2])
+        rows, columns = self.inside(*frame.shape[:2])
         return self._resize(frame[rows, columns], rows, columns)
 
     def crop_frame(self, frame: Frame, *, mirrored: bool = False) -> np.ndarray:
@@ -87,7 +87,7 @@ class CropGeometry:
         because it is cut from a smaller picture of the frame.
         Raises: ValueError if the crop holds nothing of the frame, or as `frame.region` does.
         """
-        rows, columns = self._inside(frame.height, frame.width)
+        rows, columns = self.inside(frame.height, frame.width)
         source = slice(frame.width - columns.stop, frame.width - columns.start)
         source = source if mirrored else columns
         shrink = max(k for k in (1, 2, 4, 8) if k * self.size <= max(self.side, self.size))
@@ -103,7 +103,7 @@ class CropGeometry:
         Padding is a set of whole rows and whole columns, and bilinear resizing is separable: so is
         the mask. Raises: ValueError if the crop holds nothing of the frame.
         """
-        rows, columns = self._inside(height, width)
+        rows, columns = self.inside(height, width)
         return np.logical_or.outer(
             self._padding_1d(_shift(rows, self.y1)), self._padding_1d(_shift(columns, self.x1))
         )
@@ -130,8 +130,11 @@ class CropGeometry:
         sides = box_px[..., 2:]
         return np.concatenate([center - 0.5 * sides, sides], axis=-1)
 
-    def _inside(self, height: int, width: int) -> tuple[slice, slice]:
-        """Rows and columns of the frame that the crop shows; OSTrack never shows the last ones."""
+    def inside(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns of the frame that the crop shows; OSTrack never shows the last ones.
+
+        Raises: ValueError if there are none.
+        """
         rows = slice(max(self.y1, 0), min(self.y1 + self.side, height - 1))
         columns = slice(max(self.x1, 0), min(self.x1 + self.side, width - 1))
         if rows.start >= rows.stop or columns.start >= columns.stop:

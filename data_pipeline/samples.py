@@ -94,7 +94,10 @@ class SampleMaker:
             cut(i, self.search, crop_draw)
             for i, crop_draw in zip(pair.search_frames, draw.search, strict=True)
         ]
-        search, box_cxcywh = (np.stack(part) for part in zip(*crops, strict=True))
+        if self.num_search == 1:  # a view is enough: the batch will be a copy
+            search, box_cxcywh = (part[None] for part in crops[0])
+        else:
+            search, box_cxcywh = (np.stack(part) for part in zip(*crops, strict=True))
         return {
             "template": template,
             "search": search,

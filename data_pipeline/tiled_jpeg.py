@@ -66,7 +66,7 @@ class TiledJpeg:
         self.height, self.width, self._header = header.height, header.width, header
         self._tile_height = 8 * header.sampling[0]
         self._columns = header.width // TILE_WIDTH_PX
-        self._data = np.frombuffer(data, np.uint8)
+        self._data = memoryview(data)
         rows = -(-header.height // self._tile_height)
         interval = header.restart_interval * 8 * header.sampling[1]
         lengths = np.frombuffer(header.tiles, "<u2")
@@ -99,18 +99,19 @@ class TiledJpeg:
         header = self._header
         height = min(bottom * self._tile_height, self.height) - top * self._tile_height
         width = (right - left) * TILE_WIDTH_PX
-        head = self._data[: header.scan_offset].copy()
-        sides = np.array([height, width], ">u2").view(np.uint8)
-        head[header.size_offset : header.size_offset + 4] = sides
-        # [rows, columns + 1], where the tiles of each row begin, and the last of them ends
+        # [rows, columns + 1]: where the tiles of each row begin, and the last of them ends
         first = np.arange(top, bottom)[:, None] * self._columns
         starts = self._starts[first + np.arange(left, right + 1)]
-        file = np.concatenate([head, *(self._data[a:b] for a, b in starts[:, [0, -1]])])
-        lengths = starts[:, -1] - starts[:, 0]
-        moved = len(head) + np.cumsum(lengths) - starts[:, -1]
-        markers = (starts[:, 1:] + moved[:, None]).ravel() - 1
-        file[markers] = 0xD0 + np.arange(len(markers)) % 8  # restart markers count from 0 to 7
-        file[markers[-1]] = 0xD9  # the end of the file
+        begin, end = starts[:, 0].tolist(), starts[:, -1].tolist()
+        rows = [self._data[a:b] for a, b in zip(begin, end, strict=True)]
+        file = bytearray().join([self._data[: header.scan_offset], *rows])
+        struct.pack_into(">HH", file, header.size_offset, height, width)
+        lengths = np.diff(starts, axis=1).ravel()
+        markers = header.scan_offset + np.cumsum(lengths) - 1
+        kinds = 0xD0 + np.arange(len(markers)) % 8  # restart markers count from 0 to 7
+        kinds[-1] = 0xD9  # the end of the file
+        file = np.frombuffer(file, np.uint8)
+        file[markers] = kinds
         return file
 
 
