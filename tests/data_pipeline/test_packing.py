@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 
 import detweights
+from configs import esat_vit_b256
 from data_pipeline import shards
 from data_pipeline.augment import CropRule
 from data_pipeline.crop import CropGeometry, jitter_box_xywh
 from data_pipeline.datasets import make_dataset
+from data_pipeline.layouts import write_sequences
 from data_pipeline.packed import RECORD, open_packed
 from data_pipeline.packing import PackRule, estimate, needed_reach
+from data_pipeline.pipeline import make_train_batches
+from data_pipeline.scene import SceneRule
 from data_pipeline.sequences import FrameError
+from data_pipeline.synthetic import SyntheticDataset
 
 HEIGHT, WIDTH, FRAMES = 200, 420, 6  # the width is no multiple of a tile's
 SEARCH = CropRule(size=64, factor=4.0, center_jitter=3.0, scale_jitter=0.25)
@@ -335,3 +340,25 @@ def test_an_estimate_measures_what_packing_gives(places):
     assert 0.1 < found.stored < 0.9
     tight = estimate(plain, PackRule(1.0), SEARCH, np.random.default_rng(0), count=20)
     assert tight.outside > 0.5
+
+
+def test_worker_processes_make_the_same_batches_from_shards(tmp_path):
+    config = esat_vit_b256.get_config("smoke").to_dict()
+    config["batch_size"] = 4
+    rule = SceneRule(height=120, width=200, num_frames=24)
+    list(write_sequences(SyntheticDataset(rule=rule), 3, tmp_path, "folders"))
+    plain = make_dataset("folders", tmp_path, str(tmp_path / "cache"))
+    pack(plain, tmp_path / "packed")
+    packed = open_packed(tmp_path / "packed")
+
+    def batches(dataset, num_workers):
+        config["data"] |= {"num_workers": num_workers, "samples_per_epoch": 8}
+        with make_train_batches(config, [dataset]) as iterator:
+            return [next(iterator) for _ in range(2)]
+
+    here, there = batches(packed, 0), batches(packed, 1)
+    for one, other, original in zip(here, there, batches(plain, 0), strict=True):
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, other[name])
+        np.testing.assert_array_equal(one["box_cxcywh"], original["box_cxcywh"])
+        assert np.abs(one["search"].astype(int) - original["search"]).mean() < 1
