@@ -81,7 +81,8 @@ def position_labels(
         raise ValueError(f"template_labels is one of {TEMPLATE_LABELS}, got {template_labels!r}")
     template_cells = (rows[:, None] * search_grid + columns[None, :]).ravel()
     centres = (np.arange(search_grid) + 0.5) / search_grid
-    inside = [np.abs(centres - c) <= side / 2 for c, side in zip(*np.split(box_cxcywh, 2))]
+    cx, cy, w, h = box_cxcywh
+    inside = [np.abs(centres - c) <= side / 2 for c, side in ((cx, w), (cy, h))]
     on_target = np.outer(inside[1], inside[0]).ravel()
     signs = np.concatenate([np.ones(template_grid**2), on_target])
     return np.concatenate([template_cells, cells]).astype(np.int32), signs.astype(np.int32)

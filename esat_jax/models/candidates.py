@@ -19,7 +19,8 @@ class CandidateElimination:
       template_range: template queries whose attention ranks the candidates: the token at the
         centre ("CTR_POINT"), the one to four around it ("CTR_REC"), those on the template's box
         ("GT_BOX") or all ("ALL").
-    Raises: ValueError for an unknown range, or layers and ratios of different number.
+    Raises: ValueError for an unknown range, layers that are no block numbers, ratios outside
+      (0, 1], or layers and ratios of different number.
     """
 
     layers: tuple[int, ...] = ()
@@ -35,6 +36,12 @@ class CandidateElimination:
             raise ValueError(
                 f"ce.keep_ratio gives one ratio per entry of ce.layers, got {self.keep_ratio} "
                 f"for layers {self.layers}"
+            )
+        if len(set(self.layers)) < len(self.layers) or not all(
+            isinstance(layer, int) and layer >= 0 for layer in self.layers
+        ):
+            raise ValueError(
+                f"ce.layers are different block numbers counted from 0, got {self.layers}"
             )
         if not all(0 < ratio <= 1 for ratio in self.keep_ratio):
             raise ValueError(f"ce.keep_ratio lies in (0, 1], got {self.keep_ratio}")

@@ -95,7 +95,7 @@ def test_position_labels_equal_the_slow_oracle(reading, grids):
 
 def test_unknown_reading_and_too_large_template_are_refused():
     box = np.array([0.5, 0.5, 0.2, 0.2])
-    with pytest.raises(ValueError, match="'box', 'center'.*got 'middle'"):
+    with pytest.raises(ValueError, match=r"'box', 'center'.*got 'middle'"):
         position_labels(box, box, template_grid=2, search_grid=4, template_labels="middle")
     with pytest.raises(ValueError, match="at least 5 cells, got 4"):
         position_labels(box, box, template_grid=5, search_grid=4, template_labels="center")

@@ -114,6 +114,9 @@ def test_a_box_smaller_than_a_token_falls_back_to_the_centre():
         (((3,), (0.7,), "CENTER"), "one of .*'CTR_POINT'.*got 'CENTER'"),
         (((3, 6), (0.7,)), "one ratio per entry"),
         (((3,), (0.0,)), r"lies in \(0, 1\]"),
+        (((3, 3), (0.5, 0.5)), r"different block numbers counted from 0, got \(3, 3\)"),
+        (((-1,), (0.5,)), r"block numbers counted from 0, got \(-1,\)"),
+        ((("a",), (0.5,)), r"block numbers counted from 0, got \('a',\)"),
     ],
 )
 def test_impossible_settings_are_refused(arguments, message):
