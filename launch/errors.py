@@ -38,7 +38,7 @@ def _parse(argv: list[str]) -> list[str]:
         # ml_collections puts the traceback of a config file into the message.
         text = text.strip().splitlines()[-1] if "Traceback" in text else " ".join(text.split())
         sys.exit(f"error: {text} (--help lists the flags)")
-    except AttributeError as error:
+    except (AttributeError, KeyError) as error:
         key: object = error
         while isinstance(key, Exception) and key.args:  # ml_collections wraps a KeyError
             key = key.args[0]

@@ -61,6 +61,14 @@ def test_overlaps_and_box_losses_equal_the_original():
     np.testing.assert_allclose(np.abs(pred - true).mean(), FIXTURE["l1_loss"], rtol=1e-6)
 
 
+def test_overlaps_of_a_worked_example():
+    first = np.array([[0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 0.8, 0.9]])
+    second = np.array([[0.2, 0.2, 0.6, 0.5], [0.1, 0.1, 0.2, 0.2]])
+    iou, giou = iou_and_giou(first, second)
+    np.testing.assert_allclose(iou, [0.4736842, 0], atol=1e-7)
+    np.testing.assert_allclose((1 - giou).mean(), 1.2256578, atol=1e-7)
+
+
 def test_the_whole_loss_and_its_gradients_on_maps_equal_the_original():
     maps = [np.moveaxis(FIXTURE[f"maps_{n}"], 1, -1) for n in ("score", "size", "offset")]
     box_cxcywh = to_cxcywh(FIXTURE["maps_gt_xywh"])

@@ -71,6 +71,8 @@ def test_wrong_flags_end_in_one_line(argument):
         ("nothing.py", "No such file or directory: 'nothing.py'"),
         ("configs/esat_vit_s224.py:t9", "unknown variant 't9'"),
         ("configs/esat_vit_s224.py --config.headz=1", "no key of the config: 'headz' Did you mean"),
+        ("configs/esat_vit_s224.py --config.serch.size=1", "no key of the config: 'serch' Did you"),
+        ("configs/esat_vit_s224.py --config.fda.alpha.x=1", "no key of the config"),
     ],
 )
 def test_wrong_configs_end_in_one_line(config, words):

@@ -39,6 +39,7 @@ GOLDEN = {  # name -> (config, variant, template range, keep ratio), the origina
             "abs_search": 121504.13,
             "first": [-0.510729, -0.763525, -0.358485, -0.712605],
             "removed": [52309, 35132, 24492],
+            "first_removed": [146, 177, 571, 117, 273],
         },
     ),
     "vit_centre_token": (
@@ -55,6 +56,7 @@ GOLDEN = {  # name -> (config, variant, template range, keep ratio), the origina
             "abs_search": 121477.22,
             "first": [-0.481059, -0.698401, -0.381649, -0.727694],
             "removed": [49847, 34331, 21543],
+            "first_removed": [275, 61, 217, 247, 171],
         },
     ),
     "hivit": (
@@ -158,11 +160,15 @@ def test_outputs_sum_to_the_originals_numbers(name):
     }
     for key, value in sums.items():
         np.testing.assert_allclose(value, expected[key], atol=1.5e-4)
-    np.testing.assert_allclose(np.abs(tokens[:, :144]).sum(), expected["abs_template"], rtol=1e-6)
-    np.testing.assert_allclose(np.abs(tokens[:, 144:]).sum(), expected["abs_search"], rtol=1e-6)
+    np.testing.assert_allclose(np.abs(tokens[:, :144]).sum(), expected["abs_template"], atol=0.015)
+    np.testing.assert_allclose(np.abs(tokens[:, 144:]).sum(), expected["abs_search"], atol=0.015)
     removed, alive = [], np.arange(576)
     if expected["removed"]:
         for cells in flat_intermediates(collected)["backbone/encoder/kept_cells"]:
             removed.append(alive.sum() - int(cells.sum()))
             alive = np.asarray(cells)
+        # Removed tokens in the order of their scores, the best of them first.
+        (scores,) = flat_intermediates(collected)["backbone/encoder/block_03/candidate_scores"]
+        order = np.argsort(-np.asarray(scores[0]))
+        assert order[404:409].tolist() == expected["first_removed"]
     assert removed == expected["removed"]

@@ -70,6 +70,7 @@ def test_losses_and_gradients_equal_the_original(tag):
     np.testing.assert_allclose(out.score_map, fixture["score_map"][:, 0], atol=2e-5)
     np.testing.assert_allclose(out.size_map, maps_last(fixture["size_map"]), atol=2e-5)
     np.testing.assert_allclose(out.offset_map, maps_last(fixture["offset_map"]), atol=2e-5)
+    np.testing.assert_allclose(out.box_cxcywh, fixture["pred_boxes"][:, 0], atol=1e-5)
     np.testing.assert_allclose(out.tokens[:, ::5, ::32], fixture["backbone_feat_sub"], atol=1e-4)
 
     named = {"params": grads, "batch_stats": variables["batch_stats"]}
