@@ -1,14 +1,16 @@
 # `make test`, `make demo` and `make lint` first put what they need into .venv. Only python3 and
-# make have to be there; another Python is named with `make test PYTHON=python3.12`.
+# make have to be there; another Python is named with `make test PYTHON=python3.12`. The tests run in
+# two processes of up to 4 GB; on more cores: `make test PYTEST_ARGS="-n 8"`.
 
 PYTHON ?= python3
 REQUIREMENTS ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo requirements.txt || echo requirements-cpu.txt)
+PYTEST_ARGS ?= -n 2
 INSTALLED := .venv/installed-$(notdir $(REQUIREMENTS))
 
 .PHONY: test demo lint
 
 test: $(INSTALLED)
-	.venv/bin/python -m pytest -m "not gpu"
+	.venv/bin/python -m pytest -m "not gpu" --dist worksteal $(PYTEST_ARGS)
 
 demo: $(INSTALLED)
 	.venv/bin/python -m launch.demo

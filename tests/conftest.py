@@ -1,6 +1,7 @@
 """Tests run on the CPU as eight devices; ESAT_TEST_GPU=1 runs those marked gpu on the GPU."""
 
 import os
+import signal
 
 import jax
 import pytest
@@ -14,6 +15,8 @@ if not ON_GPU:
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
 flags.FLAGS.mark_as_parsed()  # grain reads absl's flags
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tools under test have to get Ctrl-C
 
 
 def pytest_collection_modifyitems(items):
