@@ -1,8 +1,10 @@
 """One way for every tool to fail: a sentence on stderr and exit status 1, no traceback."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 from absl import app, flags
 
@@ -14,13 +16,15 @@ _TRACEBACK = flags.DEFINE_bool(
 def run(main: Callable[[list[str]], int | None]) -> None:
     """`app.run(main)`, where ValueError and OSError mean wrong input: they end in one sentence.
 
-    So do wrong flags. Ctrl-C ends in one word and status 130. Other exceptions are faults of the
-    program and keep their traceback.
+    So do wrong flags and app.UsageError. Ctrl-C ends in one word and status 130. Other exceptions
+    are faults of the program and keep their traceback. A reader of the output that leaves early, as
+    in `tool | head`, changes nothing: the work is done, and its status is the program's.
     """
+    sys.stdout, sys.stderr = _LeavableStream(sys.stdout), _LeavableStream(sys.stderr)
     # JAX tells at length which accelerators this computer does not have.
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
     try:
-        app.run(main, flags_parser=_parse)
+        app.run(_without_help(main), flags_parser=_parse)
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
         sys.exit(130)
@@ -28,6 +32,48 @@ def run(main: Callable[[list[str]], int | None]) -> None:
         if flags.FLAGS.is_parsed() and _TRACEBACK.value:
             raise
         sys.exit(f"error: {_sentence(error)}")
+
+
+class _LeavableStream:
+    """A text stream that drops what is written to it once its reader has left."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes, or drops, the text."""
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._drop()
+            return len(text)
+
+    def flush(self) -> None:
+        """Writes, or drops, what is in the buffer."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._drop()
+
+    def _drop(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+
+def _without_help(main: Callable[[list[str]], int | None]) -> Callable[[list[str]], int | None]:
+    """`main`, but a UsageError is a ValueError: absl would print all of the tool's help."""
+
+    def run_main(argv: list[str]) -> int | None:
+        try:
+            return main(argv)
+        except app.UsageError as error:
+            raise ValueError(f"{error} (--help lists the flags)") from error
+
+    return run_main
 
 
 def _parse(argv: list[str]) -> list[str]:

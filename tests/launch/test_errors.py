@@ -57,6 +57,29 @@ def test_the_status_that_main_returns_is_the_programs():
     assert run_tool("return None").returncode == 0
 
 
+def test_surplus_arguments_end_in_one_line():
+    body = "from absl import app; raise app.UsageError('unexpected ' + argv[1])"
+    done = run_tool(body, "clip.mp4")
+    sentence = "error: unexpected clip.mp4 (--help lists the flags)\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
+
+
+@pytest.mark.parametrize("lines", [3, 30_000])  # less and more than the pipe and buffers hold
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_reader_that_leaves_early_changes_nothing(tmp_path, lines, status):
+    body = f"""import pathlib, sys
+    print(*range({lines}), sep="\\n")
+    print("still here", file=sys.stderr)
+    pathlib.Path({str(tmp_path / "written")!r}).write_text("whole")
+    return {status}"""
+    command = [sys.executable, "-c", TOOL.format(body=body)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tool:
+        tool.stdout.close()
+        assert tool.stderr.read() == b"still here\n"
+    assert tool.returncode == status
+    assert (tmp_path / "written").read_text() == "whole"
+
+
 @pytest.mark.parametrize("argument", ["--nope", "--file"])
 def test_wrong_flags_end_in_one_line(argument):
     done = run_tool("return 0", argument)
