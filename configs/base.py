@@ -147,7 +147,7 @@ def get_base_config() -> ConfigDict:
     config.data = ConfigDict()
     # Folder with one folder per data set; "" reads the environment variable ESAT_DATA.
     config.data.root = ""
-    # Training sets. Sec. 4.1; got10k_vottrain, the sequences of GOT-10k that are not in VOT, is
+    # Training sets. Sec. 4.1; got10k_vottrain, a list meant to leave out the sequences of VOT, is
     # OSTrack's.
     config.data.datasets = ("lasot_train", "got10k_vottrain", "coco", "trackingnet_train")
     # How often each is drawn, relative to the others; () for equally often. OSTrack: 1 each.

@@ -1,4 +1,4 @@
-"""The commands and links of README.md and docs/ lead somewhere."""
+"""The commands and links of README.md, docs/ and benchmarks/ lead somewhere."""
 
 import functools
 import importlib.util
@@ -11,7 +11,9 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    page for folder in (".", "docs", "benchmarks") for page in sorted((ROOT / folder).glob("*.md"))
+]
 SHELL_WORDS = {"cd", "git", "pip", "python3", ".venv/bin/pip", "source", ".venv/bin/pre-commit"}
 
 
