@@ -16,6 +16,7 @@ class Report:
       missing: paths here that kept their initial values.
       resized: path here -> (shape in the file, shape here).
       cast: type in the file -> number of arrays that became float32.
+      prefix: what was removed from the front of every name.
     """
 
     format: str
@@ -24,12 +25,15 @@ class Report:
     missing: list[str] = dataclasses.field(default_factory=list)
     resized: dict[str, tuple[tuple, tuple]] = dataclasses.field(default_factory=dict)
     cast: dict[str, int] = dataclasses.field(default_factory=dict)
+    prefix: str = ""
 
     def lines(self) -> Iterator[str]:
         """The report as a table; names that differ in numbers only share a line."""
         yield f"used: {len(self.used)} arrays of the format {self.format}"
         rows = [(name, path, layout) for name, (path, layout) in self.used.items()]
         yield from _table(rows)
+        if self.prefix:
+            yield f"removed from the front of every name: {self.prefix}"
         if self.resized:
             yield f"resized, bicubic: {len(self.resized)}"
             yield from _table([(path, f"{a} -> {b}") for path, (a, b) in self.resized.items()])

@@ -33,7 +33,8 @@ def match_names(
     """
     reasons = dict(FORMATS[format].left_out) | dict.fromkeys(allow_surplus, "left out as asked")
     wanted = [name for entry in table for name in entry.torch]
-    missing = [n for n in wanted if n not in state and not _first_match(n, allow_missing)]
+    needed = [name for entry in table if not entry.optional for name in entry.torch]
+    missing = [n for n in needed if n not in state and not _first_match(n, allow_missing)]
     left_out, unknown = {}, []
     for name in sorted(state.keys() - set(wanted)):
         if pattern := _first_match(name, reasons):
@@ -45,6 +46,10 @@ def match_names(
     trunks = [_trunk(names) for names in (state, wanted)]
     if problems and trunks[0] != trunks[1]:
         problems.append(f"it has {trunks[0]}, the model {trunks[1]}")
+    elif problems:
+        remedies = ["--allow_missing=PATTERN accepts initial values instead"] if missing else []
+        remedies += ["--allow_surplus=PATTERN ignores names"] if unknown else []
+        problems.append(", ".join(remedies))
     if problems:
         raise ValueError(
             f"the state dict is not that of the configured model as {FORMATS[format].title} "
@@ -80,8 +85,8 @@ def check_shapes(flat: Mapping[str, np.ndarray], shapes: Shapes, width: int) -> 
         hint = f"; its width is {flat[_FIRST_NORM].size}, config.backbone.width is {width}"
     elif wrong.keys() <= set(_CROPS):
         hint = (
-            "; the file is for other crop sizes: take their config, or ask for resizing "
-            "(resize_positions)"
+            "; the file is for other crop sizes: take their config, or ask for resizing with "
+            "--resize_positions"
         )
     raise ValueError(f"shapes differ from the configured model's: {listed(wrong.values())}{hint}")
 

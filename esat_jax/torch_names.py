@@ -28,6 +28,7 @@ _KINDS = {
     ),
     "value": (("", "params", "", "same"),),
     "unused": (("", "torch", "", "same"),),  # kept aside for the way back
+    "optional": (("", "torch", "", "same"),),  # unused, and not in every file
 }
 _AXES = {"transposed": (1, 0), "OIHW to HWIO": (2, 3, 1, 0)}
 
@@ -40,11 +41,13 @@ class Entry:
       torch: its PyTorch name, or several whose arrays follow each other along their first axis.
       path: "collection/module/.../name" here; "torch/<name>" for what the model does not use.
       layout: "same", "transposed" or "OIHW to HWIO".
+      optional: files with and without it are whole.
     """
 
     torch: tuple[str, ...]
     path: str
     layout: str
+    optional: bool = False
 
     def to_linen(self, arrays: list[np.ndarray]) -> np.ndarray:
         """The PyTorch arrays as one, in our layout; one of another rank keeps its layout."""
@@ -92,6 +95,7 @@ class Format:
 
 _PRETRAINING_ONLY = "used by MAE's pretraining only"
 _DECODER = "AQATrack's temporal decoder, not a part of this tracker"
+_DINOV2_GRID = Grid("torch/embeddings.position_embeddings", has_cls=True)
 FORMATS = {
     "ostrack": Format("OSTrack checkpoint", ("vit",), torch_rows.ostrack_rows),
     "aqatrack": Format(
@@ -123,10 +127,16 @@ FORMATS = {
         "DINOv2 ViT in Hugging Face's form",
         ("vit",),
         torch_rows.dinov2_rows,
-        {"embeddings.mask_token": "used by DINOv2's pretraining only"},
-        Grid("torch/embeddings.position_embeddings", has_cls=True),
+        grid=_DINOV2_GRID,
+    ),
+    "dinov2_meta": Format(
+        "DINOv2 ViT in its authors' form",
+        ("vit",),
+        torch_rows.dinov2_meta_rows,
+        grid=_DINOV2_GRID,
     ),
 }
+PREFIX = "module."  # of every name, where DistributedDataParallel was saved
 
 
 def entries(format: str, config: Mapping) -> list[Entry]:
@@ -143,10 +153,15 @@ def entries(format: str, config: Mapping) -> list[Entry]:
             f"config.backbone.name is {backbone['name']!r}; choose another config"
         )
     extras = [key for key in ("layer_scale", "cls_token") if backbone[key]]
-    if extras and format not in ("esat", "dinov2"):
+    if extras and format not in ("esat", "dinov2", "dinov2_meta"):
         raise ValueError(
             f"{known.title} ({format}) has no {' and no '.join(extras)}, but config.backbone has; "
             "choose another config"
+        )
+    if format in ("dinov2", "dinov2_meta") and not backbone["layer_scale"]:
+        raise ValueError(
+            f"{known.title} ({format}) has layer_scale, but config.backbone has not; choose "
+            "another config"
         )
     return [entry for row in known.rows(config) for entry in _expand(row)]
 
@@ -154,6 +169,8 @@ def entries(format: str, config: Mapping) -> list[Entry]:
 def detect_format(names: Iterable[str]) -> str:
     """Which format a state dict has, from its names. Raises: ValueError if it is none of them."""
     names = list(names)
+    if has_prefix(names):
+        names = [name.removeprefix(PREFIX) for name in names]
 
     def has(pattern: str) -> bool:
         return bool(fnmatch.filter(names, pattern))
@@ -165,6 +182,8 @@ def detect_format(names: Iterable[str]) -> str:
             return "esat"
         return "aqatrack" if has("backbone.patch_embed.norm.weight") else "ostrack"
     if has("patch_embed.proj.weight"):
+        if has("blocks.*.ls1.gamma"):
+            return "dinov2_meta"
         return "mae_hivit" if has("patch_embed.norm.weight") else "mae"
     known = ", ".join(f"{name} ({value.title})" for name, value in FORMATS.items())
     raise ValueError(
@@ -173,10 +192,16 @@ def detect_format(names: Iterable[str]) -> str:
     )
 
 
+def has_prefix(names: Iterable[str]) -> bool:
+    """Whether every name begins with PREFIX."""
+    return all(name.startswith(PREFIX) for name in names)
+
+
 def _expand(row: Row) -> Iterator[Entry]:
     """The arrays of one module."""
     modules, linen, kind = row
     for leaf, collection, name, layout in _KINDS[kind]:
         torch = tuple(f"{module}.{leaf}" if leaf else module for module in modules)
         path = torch[0] if kind == "batch_norm" and collection == "torch" else linen
-        yield Entry(torch, "/".join(filter(None, (collection, path, name))), layout)
+        path = "/".join(filter(None, (collection, path, name)))
+        yield Entry(torch, path, layout, optional=kind == "optional")

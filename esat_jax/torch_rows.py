@@ -65,6 +65,18 @@ def dinov2_rows(config: Mapping) -> Iterator[Row]:
     yield from _below("", "backbone", _dinov2(config["backbone"]))
 
 
+def dinov2_meta_rows(config: Mapping) -> Iterator[Row]:
+    """DINOv2 as its authors name it, and timm, whose file has no mask token."""
+    backbone = config["backbone"]
+    if backbone["cls_token"]:
+        yield ("cls_token",), "backbone/cls_token", "value"
+    else:
+        yield ("cls_token",), "embeddings.cls_token", "unused"
+    yield ("pos_embed",), "embeddings.position_embeddings", "unused"
+    yield ("mask_token",), "embeddings.mask_token", "optional"
+    yield from _below("", "backbone", _vit_trunk(backbone))
+
+
 def _below(torch: str, linen: str, rows: Iterable[Row]) -> Iterator[Row]:
     """The rows of a part of a module; names of unused arrays are absolute already."""
     prefix = f"{torch}." if torch else ""
@@ -72,7 +84,7 @@ def _below(torch: str, linen: str, rows: Iterable[Row]) -> Iterator[Row]:
         names = (modules,) if isinstance(modules, str) else modules
         yield (
             tuple(prefix + name for name in names),
-            path if kind == "unused" else f"{linen}/{path}",
+            path if kind in ("unused", "optional") else f"{linen}/{path}",
             kind,
         )
 
@@ -88,6 +100,10 @@ def _vit(config: Mapping, *, own_positions: bool) -> Iterator[Row]:
         yield "pos_embed", "backbone.pos_embed", "unused"
     if own_positions:
         yield from _POSITIONS
+    yield from _vit_trunk(backbone)
+
+
+def _vit_trunk(backbone: Mapping) -> Iterator[Row]:
     yield "patch_embed.proj", "patch_embed", "conv"
     scales = [(f"ls{i}.gamma", f"scale_{i}", "value") for i in (1, 2) if backbone["layer_scale"]]
     block = (*_ATTENTION, *scales[:1], ("norm2", "norm_2", "norm"), *_MLP, *scales[1:])
@@ -121,6 +137,7 @@ def _dinov2(backbone: Mapping) -> Iterator[Row]:
         yield "embeddings.cls_token", "cls_token", "value"
     else:
         yield "embeddings.cls_token", "embeddings.cls_token", "unused"
+    yield "embeddings.mask_token", "embeddings.mask_token", "optional"
     yield "embeddings.position_embeddings", "embeddings.position_embeddings", "unused"
     yield "embeddings.patch_embeddings.projection", "patch_embed", "conv"
     for i in range(backbone["depth"]):

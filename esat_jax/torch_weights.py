@@ -21,7 +21,7 @@ from esat_jax.state_dict_fit import (
     split_grid,
     unused_default,
 )
-from esat_jax.torch_names import FORMATS, Entry, detect_format, entries
+from esat_jax.torch_names import FORMATS, PREFIX, Entry, detect_format, entries, has_prefix
 from esat_jax.torch_pickle import read_torch_file
 from esat_jax.weights import read_safetensors
 
@@ -62,7 +62,8 @@ def load_state_dict(
     """Variables of the configured model from a PyTorch state dict.
 
     Args:
-      state: PyTorch name -> array; floats of any width become float32.
+      state: PyTorch name -> array; floats of any width become float32. The prefix of a
+        DistributedDataParallel that was saved is removed from the names.
       config: keys as in configs/base.py, a ConfigDict or a plain dict.
       template_variables: values for what the format does not hold (heads, in pretrained
         backbones); by default the model's own initial ones, from config.seed.
@@ -73,10 +74,14 @@ def load_state_dict(
     Raises: ValueError if names are missing or left over, or shapes differ; it lists them.
     """
     config = _plain(config)
+    prefixed = has_prefix(state)
+    if prefixed:
+        state = {name.removeprefix(PREFIX): value for name, value in state.items()}
     format = format or detect_format(state)
     table = entries(format, config)
     left_out = match_names(state, table, format, allow_missing, allow_surplus)
-    report, shapes = Report(format, left_out=left_out), variable_shapes(config)
+    report = Report(format, left_out=left_out, prefix=PREFIX if prefixed else "")
+    shapes = variable_shapes(config)
     flat = {}
     for entry in table:
         if all(name in state for name in entry.torch):
@@ -119,7 +124,7 @@ def export_state_dict(
         if value is None:
             value = unused_default(entry.path, config["backbone"]["width"])
         if value is None:
-            missing.append(entry.path)
+            missing += [] if entry.optional else [entry.path]
             continue
         parts = entry.to_torch(np.asarray(value))
         state |= {

@@ -114,7 +114,7 @@ def _export_notes(variables: Mapping, config: Mapping, format: str) -> list[str]
         notes.append(f"left out, the format has no place: {len(left_out)} of {', '.join(modules)}")
     kept = variables.get("torch", {})
     unused = [entry.path.removeprefix("torch/") for entry in entries(format, config)
-              if entry.path.startswith("torch/")]  # fmt: skip
+              if entry.path.startswith("torch/") and not entry.optional]  # fmt: skip
     if made := [name for name in unused if name not in kept]:
         notes.append(f"made anew, unused by the tracker: {len(made)}, such as {made[0]}")
     if format in INCOMPLETE:

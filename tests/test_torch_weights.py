@@ -52,23 +52,26 @@ def aqatrack_manifest():
 
 def dinov2_manifest(width=384, depth=12, grid=37, patch=14):
     """Names as Hugging Face's Dinov2Model has them."""
-    block = {"norm1": (width,), "norm2": (width,), "mlp.fc1": (4 * width, width)}
-    block |= {"mlp.fc2": (width, 4 * width), "attention.output.dense": (width, width)}
+    block = {"norm1": (width,)}
     block |= {f"attention.attention.{n}": (width, width) for n in ("query", "key", "value")}
+    block |= {"attention.output.dense": (width, width), "layer_scale1": (width,)}
+    block |= {"norm2": (width,), "mlp.fc1": (4 * width, width), "mlp.fc2": (width, 4 * width)}
+    block |= {"layer_scale2": (width,)}
     shapes = {
         "embeddings.cls_token": (1, 1, width),
         "embeddings.mask_token": (1, width),
         "embeddings.position_embeddings": (1, 1 + grid**2, width),
         "embeddings.patch_embeddings.projection.weight": (width, 3, patch, patch),
         "embeddings.patch_embeddings.projection.bias": (width,),
-        "layernorm.weight": (width,),
-        "layernorm.bias": (width,),
     }
     for i in range(depth):
         for name, shape in block.items():
+            if name.startswith("layer_scale"):
+                shapes[f"encoder.layer.{i}.{name}.lambda1"] = shape
+                continue
             shapes[f"encoder.layer.{i}.{name}.weight"] = shape
             shapes[f"encoder.layer.{i}.{name}.bias"] = shape[:1]
-        shapes |= {f"encoder.layer.{i}.layer_scale{j}.lambda1": (width,) for j in (1, 2)}
+    shapes |= {"layernorm.weight": (width,), "layernorm.bias": (width,)}
     return {name: (shape, "float32") for name, shape in shapes.items()}
 
 
@@ -310,8 +313,8 @@ def test_299_arrays_of_mae_hivit_are_used_and_the_rest_has_a_reason():
 def test_dinov2_is_joined_resized_and_comes_back_bitwise():
     state = random_state(dinov2_manifest())
     variables, report = load_state_dict(state, VIT_S, zeros(VIT_S))
-    assert (report.format, len(report.used)) == ("dinov2", 222)
-    assert report.left_out.keys() == {"embeddings.mask_token"}
+    assert (report.format, len(report.used)) == ("dinov2", 223)
+    assert report.left_out == {}
     assert not any("backbone" in path for path in report.missing)
     backbone = variables["params"]["backbone"]
     layer = "encoder.layer.11.attention.attention"
@@ -328,7 +331,7 @@ def test_dinov2_is_joined_resized_and_comes_back_bitwise():
     assert backbone["pos_embed_template"].shape == (1, 64, 384)
     assert report.resized["params/backbone/pos_embed_search"] == ((1, 1369, 384), (1, 256, 384))
     back = export_state_dict(variables, VIT_S, "dinov2")
-    assert back.keys() == state.keys() - {"embeddings.mask_token"}
+    assert back.keys() == state.keys()
     assert_identical(back, {name: state[name] for name in back})
 
 
@@ -349,12 +352,86 @@ def test_dinov2_positions_are_resized_as_by_torch():
 def test_dinov2_without_class_token_keeps_it_for_the_way_back():
     config = shallow(VIT_S)
     config.backbone.cls_token = False
-    state = without(random_state(dinov2_manifest(depth=2)), "embeddings.mask_token")
+    state = random_state(dinov2_manifest(depth=2))
     variables, report = load_state_dict(state, config, zeros(config))
     assert report.used["embeddings.cls_token"][0] == "torch/embeddings.cls_token"
     back = export_state_dict(variables, config, "dinov2")
-    assert_identical(back, {name: state[name] for name in back})
     assert back.keys() == state.keys()
+    assert_identical(back, {name: state[name] for name in back})
+
+
+def dinov2_meta_state(depth=2, width=384, grid=37):
+    """Names, shapes and order as the authors' DinoVisionTransformer has them."""
+    shapes = {
+        "cls_token": (1, 1, width),
+        "pos_embed": (1, 1 + grid**2, width),
+        "mask_token": (1, width),
+        "patch_embed.proj.weight": (width, 3, 14, 14),
+        "patch_embed.proj.bias": (width,),
+    }
+    for i in range(depth):
+        block = {
+            "norm1.weight": (width,), "norm1.bias": (width,),
+            "attn.qkv.weight": (3 * width, width), "attn.qkv.bias": (3 * width,),
+            "attn.proj.weight": (width, width), "attn.proj.bias": (width,),
+            "ls1.gamma": (width,),
+            "norm2.weight": (width,), "norm2.bias": (width,),
+            "mlp.fc1.weight": (4 * width, width), "mlp.fc1.bias": (4 * width,),
+            "mlp.fc2.weight": (width, 4 * width), "mlp.fc2.bias": (width,),
+            "ls2.gamma": (width,),
+        }  # fmt: skip
+        shapes |= {f"blocks.{i}.{name}": shape for name, shape in block.items()}
+    shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
+    return random_state({name: (shape, "float32") for name, shape in shapes.items()})
+
+
+@pytest.mark.parametrize("cls_token", [True, False])
+@pytest.mark.parametrize("left_out", ["mask_token", "nothing"])  # timm's file has no mask token
+def test_dinov2_of_its_authors_comes_back_bitwise(cls_token, left_out):
+    config = shallow(VIT_S)
+    config.backbone.cls_token = cls_token
+    state = without(dinov2_meta_state(), left_out)
+    variables, report = load_state_dict(state, config, zeros(config))
+    assert (report.format, len(report.used)) == ("dinov2_meta", len(state))
+    assert report.left_out == {}
+    assert not any("backbone" in path for path in report.missing)
+    assert_identical(export_state_dict(variables, config, "dinov2_meta"), state)
+
+
+def test_both_forms_of_dinov2_give_the_same_variables():
+    config, meta = shallow(VIT_S), dinov2_meta_state()
+    names = {
+        "cls_token": "embeddings.cls_token",
+        "mask_token": "embeddings.mask_token",
+        "pos_embed": "embeddings.position_embeddings",
+        "patch_embed.proj": "embeddings.patch_embeddings.projection",
+        "blocks": "encoder.layer",
+        "attn.proj": "attention.output.dense",
+        "ls1.gamma": "layer_scale1.lambda1",
+        "ls2.gamma": "layer_scale2.lambda1",
+    }
+    hugging_face = {}
+    for name, value in meta.items():
+        for old, new in names.items():
+            name = name.replace(old, new)
+        if ".attn.qkv." in name:
+            for part, rows in zip(("query", "key", "value"), np.split(value, 3), strict=True):
+                hugging_face[name.replace("attn.qkv", f"attention.attention.{part}")] = rows
+        else:
+            hugging_face[name.replace("norm.", "layernorm.") if name[0] == "n" else name] = value
+    assert hugging_face.keys() == dinov2_manifest(depth=2).keys()
+    one, _ = load_state_dict(meta, config, zeros(config))
+    other, report = load_state_dict(hugging_face, config, zeros(config))
+    assert report.format == "dinov2"
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+@pytest.mark.parametrize("manifest_of", [dinov2_meta_state, dinov2_manifest])
+def test_dinov2_needs_a_backbone_with_layer_scale(manifest_of):
+    state, config = manifest_of(depth=2), shallow(VIT_S)
+    config.backbone.layer_scale = False
+    with pytest.raises(ValueError, match=r"has layer_scale, but config\.backbone has not"):
+        load_state_dict(state, config)
 
 
 @pytest.mark.data
@@ -439,9 +516,29 @@ def test_missing_and_surplus_names_are_listed():
     state = small_state()
     del state["backbone.norm.bias"]
     state["backbone.extra"] = np.zeros(1, np.float32)
-    message = "backbone.norm.bias missing; backbone.extra without a place in the model$"
+    message = (
+        "backbone.norm.bias missing; backbone.extra without a place in the model; "
+        "--allow_missing=PATTERN .*, --allow_surplus=PATTERN .*$"
+    )
     with pytest.raises(ValueError, match=message):
         load_state_dict(state, SMALL_VIT)
+    del state["backbone.extra"]
+    with pytest.raises(ValueError, match=r"norm.bias missing; --allow_missing=PATTERN [a-z ]*$"):
+        load_state_dict(state, SMALL_VIT)
+
+
+def test_the_prefix_of_data_parallel_training_is_removed_where_every_name_has_it():
+    state = random_state(ostrack_manifest(256))
+    prefixed = {f"module.{name}": value for name, value in state.items()}
+    variables, report = load_state_dict(prefixed, VIT_256)
+    assert report.format == "ostrack"
+    assert "removed from the front of every name: module." in list(report.lines())
+    assert_identical(export_state_dict(variables, VIT_256, "ostrack"), state)
+    _, report = load_state_dict(state, VIT_256)
+    assert not any("removed" in line for line in report.lines())
+    prefixed["head.bias"] = np.zeros(1, np.float32)
+    with pytest.raises(ValueError, match="none of the known formats"):
+        load_state_dict(prefixed, VIT_256)
 
 
 def test_named_names_may_be_missing_or_surplus():
@@ -520,7 +617,7 @@ def test_another_depth_or_width_is_named():
 def test_positions_of_other_crop_sizes_are_resized_only_if_asked():
     state = random_state(ostrack_manifest(256))
     message = (
-        r"pos_embed_search is \(1, 256, 768\) and should be \(1, 576, 768\); .*resize_positions"
+        r"pos_embed_search is \(1, 256, 768\) and should be \(1, 576, 768\); .*--resize_positions$"
     )
     with pytest.raises(ValueError, match=message):
         load_state_dict(state, VIT_384)
