@@ -1,0 +1,159 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import struct
+
+from esat_jax.checkpoints import Checkpoints, config_differences, restore_state, save_state
+
+CONFIG = {"seed": 1, "optim": {"lr": {"default": 0.1}}, "data": {"root": "/a"}, "spl": (3, 2)}
+
+
+@struct.dataclass
+class State:
+    step: jax.Array
+    params: dict
+    rng: jax.Array
+    ema: dict | None = None
+
+
+def make_state(number):
+    kernel = jax.random.normal(jax.random.key(number), (400, 300))
+    return State(jnp.int32(number), {"kernel": kernel, "bias": jnp.arange(3.0)}, jax.random.key(7))
+
+
+def open_checkpoints(folder, config=CONFIG, keep_last=2, keep_best=1):
+    return Checkpoints(folder, config, keep_last=keep_last, keep_best=keep_best)
+
+
+def write(folder, steps, ious=None):
+    checkpoints = open_checkpoints(folder)
+    for step in steps:
+        checkpoints.save(step, make_state(step), {"step": step}, (ious or {}).get(step))
+    checkpoints.wait()
+    return checkpoints
+
+
+def assert_same(state, other):
+    assert jax.tree.structure(state) == jax.tree.structure(other)
+    for one, two in zip(jax.tree.leaves(state), jax.tree.leaves(other), strict=True):
+        assert one.dtype == two.dtype
+        if jax.dtypes.issubdtype(one.dtype, jax.dtypes.prng_key):
+            one, two = jax.random.key_data(one), jax.random.key_data(two)
+        np.testing.assert_array_equal(one, two)
+
+
+def test_the_newest_comes_back_to_the_bit(tmp_path):
+    write(tmp_path / "c", [1, 2]).close()
+    step, state, data_state = open_checkpoints(tmp_path / "c").restore(make_state(0))
+    assert (step, data_state) == (2, {"step": 2})
+    assert_same(state, make_state(2))
+
+
+def test_arrays_come_back_where_they_shall_be(tmp_path):
+    write(tmp_path / "c", [1]).close()
+    mesh = jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))
+    split = jax.NamedSharding(mesh, jax.P("data"))
+    like = make_state(0)
+    like = like.replace(
+        params=like.params | {"kernel": jax.device_put(like.params["kernel"], split)}
+    )
+    _, state, _ = open_checkpoints(tmp_path / "c").restore(like)
+    assert state.params["kernel"].sharding == split
+    assert_same(state, make_state(1))
+
+
+def test_nothing_to_restore(tmp_path):
+    assert open_checkpoints(tmp_path / "c").restore(make_state(0)) is None
+
+
+def test_the_last_ones_and_the_best_are_kept(tmp_path):
+    checkpoints = write(tmp_path / "c", range(1, 8), {2: 0.5, 3: 0.7, 5: 0.6})
+    assert checkpoints.steps == [3, 6, 7]
+    assert checkpoints.best_step == 3
+
+
+def test_without_validation_none_is_the_best(tmp_path):
+    checkpoints = write(tmp_path / "c", [1, 2, 3])
+    assert checkpoints.steps == [2, 3]
+    assert checkpoints.best_step is None
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def largest(folder):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+DAMAGE = {
+    "arrays": lambda folder: cut(largest(folder)),
+    "names": lambda folder: cut(folder / "state" / "_METADATA"),
+    "data position": lambda folder: cut(folder / "data" / "metadata"),
+    "config": lambda folder: (folder / "config" / "metadata").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_newest_one_falls_back_and_says_so(tmp_path, caplog, damage):
+    folder = tmp_path / "c"
+    write(folder, [1, 2]).close()
+    damage(folder / "2")
+    checkpoints = open_checkpoints(folder)
+    step, state, data_state = checkpoints.restore(make_state(0))
+    assert (step, data_state) == (1, {"step": 1})
+    assert_same(state, make_state(1))
+    assert "checkpoint 2 is damaged" in caplog.text
+    assert "going on from the one before it, 1" in caplog.text
+    checkpoints.save(2, make_state(2), {"step": 2})  # its number is free again
+    checkpoints.close()
+    step, state, _ = open_checkpoints(folder).restore(make_state(0))
+    assert step == 2
+    assert_same(state, make_state(2))
+
+
+def test_when_all_are_damaged_nothing_is_begun_anew(tmp_path):
+    write(tmp_path / "c", [1, 2]).close()
+    for step in (1, 2):
+        cut(largest(tmp_path / "c" / str(step)))
+    with pytest.raises(ValueError, match=r"none of the checkpoints \[1, 2\] can be read"):
+        open_checkpoints(tmp_path / "c").restore(make_state(0))
+    assert (tmp_path / "c" / "2").exists()
+
+
+def test_an_interrupted_write_does_not_look_whole(tmp_path):
+    folder = tmp_path / "c"
+    write(folder, [1, 2]).close()
+    (folder / "2").rename(folder / "2.orbax-checkpoint-tmp")  # the name until it is complete
+    checkpoints = open_checkpoints(folder)
+    assert checkpoints.steps == [1]
+    assert checkpoints.restore(make_state(0))[0] == 1
+
+
+def test_a_checkpoint_of_another_config_is_refused_in_words(tmp_path):
+    write(tmp_path / "c", [1]).close()
+    other = CONFIG | {"optim": {"lr": {"default": 0.2}}}
+    sentence = r"another configuration: optim.lr.default was 0.1 and is 0.2\. Use another --workdir"
+    with pytest.raises(ValueError, match=sentence):
+        open_checkpoints(tmp_path / "c", other).restore(make_state(0))
+
+
+def test_what_does_not_change_the_training_may_differ():
+    stored = json.loads(json.dumps(CONFIG))
+    assert config_differences(stored, CONFIG | {"data": {"root": "/b"}}) == []
+    assert config_differences(stored, CONFIG | {"seed": 2}) == ["seed was 1 and is 2"]
+    assert config_differences(stored, CONFIG | {"new": 2}) == ["new was not there and is 2"]
+
+
+@pytest.mark.parametrize("numbers", [(0, 1), (1, -1)])
+def test_impossible_numbers_to_keep(tmp_path, numbers):
+    with pytest.raises(ValueError, match="keep_last must be 1 or more"):
+        open_checkpoints(tmp_path / "c", CONFIG, *numbers)
+
+
+def test_a_single_state_is_written_and_read(tmp_path):
+    save_state(tmp_path / "state", make_state(3))
+    assert_same(restore_state(tmp_path / "state", make_state(0)), make_state(3))
