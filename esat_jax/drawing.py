@@ -32,6 +32,11 @@ def draw_box(
     return image
 
 
+def encode_png(image: np.ndarray) -> bytes:
+    """An image, uint8 RGB [height, width, 3], as the content of a PNG file."""
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
 def _write(image: np.ndarray, text: str, lower_left: tuple[int, int], color_rgb: tuple) -> None:
     """Writes on a dark ground, moved as far as needed to lie inside the image."""
     if not text:
