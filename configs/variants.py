@@ -37,6 +37,8 @@ def _smoke(config: ConfigDict) -> dict:
         "data.val_samples": 16,
         "data.val_every_epochs": 1,
         "data.num_workers": 0,
+        "checkpoint.every_steps": 4,
+        "log.every_steps": 1,
     }
 
 
