@@ -230,7 +230,7 @@ def _make_forward(config: Mapping, mesh: Mesh) -> Callable[..., tuple[TrackerOut
     if accumulate < 1:
         raise ValueError(f"config.optim.accumulate is 1 or more, got {accumulate}.")
     groups = mesh.size * accumulate if kind == "device" else 1
-    model = make_model(config, batch_norm_groups=groups)
+    model = make_model(config, batch_norm_groups=groups, remat=config["optim"]["remat"])
 
     def forward(
         params: dict, batch_stats: dict, frames: dict, keep_ratio: float, rng: jax.Array

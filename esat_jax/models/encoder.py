@@ -1,6 +1,7 @@
 """The joint transformer over [template tokens; search tokens] that all backbones end in."""
 
 import dataclasses
+import functools
 import math
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ from flax import struct
 from esat_jax.models import candidates
 from esat_jax.models.candidates import CandidateElimination
 from esat_jax.ops import fda
+from esat_jax.ops.per_device import per_device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +142,8 @@ class Block(nn.Module):
             template, search = jnp.split(tokens, [cut.first_search], axis=1)
             scores = candidates.candidate_scores(rows[..., cut.first_search :], cut.weights)
             self.sow("intermediates", "candidate_scores", scores)
-            search, cells = candidates.eliminate(search, cells, scores, cut.keep)
+            keep = functools.partial(candidates.eliminate, keep=cut.keep)
+            search, cells = per_device(keep, search, cells, scores)
             tokens = jnp.concatenate([template, search], axis=1)
         mlp = Mlp(self.mlp_ratio * tokens.shape[-1], self.dtype, name="mlp")
         branch = mlp(layer_norm("norm_2", self.dtype)(tokens))
@@ -162,6 +165,7 @@ class Encoder(nn.Module):
       drop_path: rate of each block.
       elimination, fda: see there.
       prefix: number of tokens before the template's own (a class token), not returned.
+      remat: blocks are computed again in the backward pass, and only their inputs stored.
     """
 
     depth: int
@@ -174,6 +178,7 @@ class Encoder(nn.Module):
     prefix: int = 0
     mlp_ratio: int = 4
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -213,12 +218,19 @@ class Encoder(nn.Module):
                 name=f"block_{layer:02d}",
             )
             cut = Cut(counts[layer], first_search, rows, weights) if layer in counts else None
-            tokens, cells = block(tokens, cells, cut, train=train)
+
+            def run(
+                block: Block, tokens: jax.Array, cells: jax.Array, cut: Cut | None = cut
+            ) -> tuple[jax.Array, jax.Array]:
+                return block(tokens, cells, cut, train=train)
+
+            tokens, cells = (nn.remat(run) if self.remat else run)(block, tokens, cells)
             if cut:
                 self.sow("intermediates", "kept_cells", cells)
         tokens = layer_norm("norm", self.dtype)(tokens)
         template, search = jnp.split(tokens, [first_search], axis=1)
         kept = jnp.ones((batch, num_search), bool)
         if counts:
-            search, kept = candidates.restore(search, cells, num_search)
+            restore = functools.partial(candidates.restore, num_search=num_search)
+            search, kept = per_device(restore, search, cells)
         return Encoded(template[:, self.prefix :], search, kept)

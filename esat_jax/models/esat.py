@@ -115,10 +115,10 @@ class ESAT(nn.Module):
         )
 
 
-def make_model(config: Mapping, *, batch_norm_groups: int = 1) -> ESAT:
+def make_model(config: Mapping, *, batch_norm_groups: int = 1, remat: bool = False) -> ESAT:
     """Builds the network from a plain nested dict (`ConfigDict.to_dict()`); keys: configs/base.py.
 
-    `batch_norm_groups`: see `BatchNorm`; only training depends on it.
+    `batch_norm_groups` and `remat` matter to training alone; see `BatchNorm` and `Encoder`.
     Raises: ValueError for a backbone or compute type that does not exist.
     """
     name, dtype_name = config["backbone"]["name"], config["compute_dtype"]
@@ -141,6 +141,7 @@ def make_model(config: Mapping, *, batch_norm_groups: int = 1) -> ESAT:
             tuple(ce["layers"]), tuple(ce["keep_ratio"]), ce["template_range"]
         ),
         dtype=dtype,
+        remat=remat,
     )
     box_head = BoxHead(config["head"]["channels"], dtype, batch_norm_groups)
     return ESAT(backbone, box_head, position_head)

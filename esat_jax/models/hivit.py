@@ -28,11 +28,16 @@ class MlpStage(nn.Module):
 
     drop_path: tuple[float, ...]
     dtype: jnp.dtype
+    remat: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        def run(block: MlpBlock, x: jax.Array) -> jax.Array:
+            return block(x, train=train)
+
         for i, rate in enumerate(self.drop_path):
-            x = MlpBlock(rate, self.dtype, name=f"block_{i}")(x, train=train)
+            block = MlpBlock(rate, self.dtype, name=f"block_{i}")
+            x = (nn.remat(run) if self.remat else run)(block, x)
         return x
 
 
@@ -69,6 +74,7 @@ class HiViT(nn.Module):
       depth, heads: of the attention stage. drop_path: rate of the last block; it grows linearly
         over the eight MLP and all attention blocks.
       fda, elimination: see there (AQATrack and the paper eliminate nothing here).
+      remat: attention and MLP blocks are computed again in the backward pass; see `Encoder`.
     """
 
     width: int
@@ -79,6 +85,7 @@ class HiViT(nn.Module):
     elimination: CandidateElimination
     drop_path: float = 0.0
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -98,8 +105,10 @@ class HiViT(nn.Module):
         stem = PatchEmbed(STEM_PATCH, self.width // 4, self.dtype, name="patch_embed")
         stem_norm = layer_norm("patch_norm", self.dtype)
         stages = [
-            MlpStage(rates[:STAGE_BLOCKS], self.dtype, name="stage_1"),
-            MlpStage(rates[STAGE_BLOCKS : 2 * STAGE_BLOCKS], self.dtype, name="stage_2"),
+            MlpStage(rates[:STAGE_BLOCKS], self.dtype, self.remat, name="stage_1"),
+            MlpStage(
+                rates[STAGE_BLOCKS : 2 * STAGE_BLOCKS], self.dtype, self.remat, name="stage_2"
+            ),
         ]
         merges = [PatchMerge(self.dtype, name=f"merge_{i}") for i in (1, 2)]
         tokens = {}
@@ -119,6 +128,7 @@ class HiViT(nn.Module):
             fda=self.fda,
             elimination=self.elimination,
             dtype=self.dtype,
+            remat=self.remat,
             name="encoder",
         )
         return encoder(

@@ -18,6 +18,7 @@ class ViT(nn.Module):
       cls_token: keeps the class token in the joint sequence; nothing reads it, attention needs
         it as a sink (DINOv2). OSTrack has none.
       drop_path: rate of the last block; it grows linearly from 0 at the first.
+      remat: see `Encoder`.
     """
 
     width: int
@@ -30,6 +31,7 @@ class ViT(nn.Module):
     cls_token: bool = False
     drop_path: float = 0.0
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -64,6 +66,7 @@ class ViT(nn.Module):
             layer_scale=self.layer_scale,
             prefix=int(self.cls_token),
             dtype=self.dtype,
+            remat=self.remat,
             name="encoder",
         )
         return encoder(

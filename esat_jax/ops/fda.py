@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from esat_jax.ops.fda_gpu import fused_attend
+from esat_jax.ops.per_device import per_device
 
 IMPLEMENTATIONS = ("auto", "xla", "fused")
 
@@ -59,7 +60,8 @@ def attend(
         raise ValueError(f"implementation is one of {IMPLEMENTATIONS}, got {implementation!r}")
     fits = value.dtype.itemsize == 2 and jax.default_backend() == "gpu"
     if implementation == "fused" or (implementation == "auto" and fits):
-        return fused_attend(query, key, value, alpha=alpha, beta=beta, delta=delta)
+        fused = functools.partial(fused_attend, alpha=alpha, beta=beta, delta=delta)
+        return per_device(fused, query, key, value)
     weights = jax.nn.softmax(_logits(query, key, alpha, beta, delta), axis=-1)  # [B, H, N, N]
     return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(value.dtype), value)
 
