@@ -1,6 +1,14 @@
-"""Frames of a video file, a folder of images or a camera, one at a time, as uint8 RGB."""
+"""Frames of a video file, a folder of images or a camera, one at a time, as uint8 RGB.
+
+A video's frames are numbered by the times that the file gives them, as long as these are those of
+a constant frame rate; so in a damaged mp4 the frames after the damage keep their numbers. Where
+the times do not tell, each read that fails counts as one damaged frame. A damaged AVI tells
+neither: its times only count what was found, so that frames can be missing without a trace but the
+file's announced count, and the numbers after them are too small.
+"""
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,23 +106,55 @@ def _open_video(capture: cv2.VideoCapture, name: str, start_frame: int) -> Frame
         )
     announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     count = announced if announced > 0 else None
+    clock = _Clock(_fps(capture), count)
 
     def frames() -> Iterator[Frame]:
         # A read fails at a damaged frame and at the end alike: the end is where no later one works.
-        number, failed = 0, 0
+        expected, failed = 0, 0
         while failed < MAX_DAMAGED_FRAMES:
             image = _read(capture)
             if image is None:
                 failed += 1
                 continue
-            for index in range(number, number + failed + 1):
-                if index >= start_frame:
-                    this = image if index == number + failed else None
-                    yield Frame(index, f"frame {index} of {name}", this)
-            number, failed = number + failed + 1, 0
+            number = clock.number(capture.get(cv2.CAP_PROP_POS_MSEC), expected, failed)
+            for index in range(max(expected, start_frame), number + 1):
+                this = image if index == number else None
+                yield Frame(index, f"frame {index} of {name}", this)
+            expected, failed = max(expected, number + 1), 0
         capture.release()
 
     return FrameSource(frames(), count, _fps(capture))
+
+
+class _Clock:
+    """Numbers a video's pictures by their times, as long as a constant frame rate explains these.
+
+    Where it does not (the rate varies, or the times are missing), frames lost can only be told by
+    the reads that failed. A decoder reports these before earlier pictures that it still holds.
+    """
+
+    def __init__(self, fps: float, count: int | None) -> None:
+        self._fps, self._count, self._constant = fps, count, True
+        self._missing: set[int] = set()
+
+    def number(self, milliseconds: float, expected: int, failed: int) -> int:
+        """The number of a picture of this time, the last being `expected - 1`, after failed reads.
+
+        It is below `expected` for one that comes late, when its place was given up already.
+        """
+        exact = milliseconds * self._fps / 1000
+        number = round(exact) if math.isfinite(exact) else -1
+        self._constant = (
+            self._constant
+            and abs(exact - number) <= 0.02 + self._fps / 2000  # some files round to 1 ms
+            and (number >= expected or number in self._missing)
+            and (self._count is None or number < self._count)
+            and (expected > 0 or failed > 0 or number == 0)  # a clock that starts elsewhere
+        )
+        if not self._constant:
+            number = expected + failed
+        self._missing.update(range(expected, number))
+        return number
 
 
 def _open_camera(capture: cv2.VideoCapture, name: str, start_frame: int) -> FrameSource:

@@ -16,6 +16,27 @@ def write_video(path, frames=FRAMES, codec="mp4v", fps=25):
     return path
 
 
+def numbered(count=120):
+    """Frames of noise, which code badly, below a band of their number in black and white."""
+    frames = np.random.default_rng(0).integers(0, 256, (count, 96, 128, 3), np.uint8)
+    bits = np.arange(count)[:, None] >> np.arange(8) & 1
+    frames[:, :32] = 255 * bits.repeat(16, axis=1)[:, None, :, None]
+    return frames
+
+
+def shown_number(image):
+    """What the band of `numbered` shows."""
+    means = image[8:24].reshape(16, 8, 16, 3)[:, :, 4:12].mean(axis=(0, 2, 3))
+    return int((means > 127) @ (1 << np.arange(8)))
+
+
+def overwrite(path, where, size=24_000):
+    data = bytearray(path.read_bytes())
+    first = int(len(data) * where)
+    data[first : first + size] = np.random.default_rng(1).bytes(size)
+    path.write_bytes(data)
+
+
 def write_images(folder, names, suffix=".png"):
     folder.mkdir()
     for name, frame in zip(names, FRAMES, strict=False):
@@ -101,6 +122,87 @@ def test_damaged_frames_in_the_middle_of_a_video_keep_their_place(tmp_path):
     late = [frame for frame in frames if frame.number > max(damaged)]
     # What follows is still the frame of its number, though decoded from a damaged neighbour.
     assert [closest(frame.image) for frame in late[-5:]] == [frame.number for frame in late[-5:]]
+
+
+@pytest.mark.parametrize("where", [0.15, 0.3, 0.5, 0.7])
+def test_frames_of_a_damaged_mp4_keep_their_true_numbers(tmp_path, where):
+    path = write_video(tmp_path / "clip.mp4", numbered())
+    overwrite(path, where)
+    frames = list(open_source(str(path)).frames)
+    assert [frame.number for frame in frames] == list(range(120))
+    damaged = [frame.number for frame in frames if frame.image is None]
+    assert 5 <= len(damaged) <= 12
+    shown = {f.number: shown_number(f.image) for f in frames if f.image is not None}
+    # Up to the next key frame, a picture may repeat parts of one before the damage.
+    wrong = [number for number in shown if shown[number] != number]
+    assert all(damaged[0] - 2 <= number < damaged[-1] + 12 for number in wrong)
+    assert all(shown[number] <= number for number in wrong)
+
+
+def test_a_damaged_avi_lacks_as_many_frames_as_its_count_tells(tmp_path):
+    path = write_video(tmp_path / "clip.avi", numbered(), codec="MJPG")
+    overwrite(path, 0.5)
+    source = open_source(str(path))
+    shown = [shown_number(frame.image) for frame in source.frames]
+    assert source.count == 120
+    assert 0 < source.count - len(shown) < 8
+    assert shown[:50] == list(range(50))
+    assert shown[-40:] == list(range(80, 120))
+
+
+class Recording:
+    """A capture whose reads give pictures at these times in ms; None is a read that fails."""
+
+    def __init__(self, times, fps=25, count=0):
+        self.reads = iter([(None, 0.0) if time is None else (FRAMES[0], time) for time in times])
+        self.values = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: count}
+
+    def isOpened(self):
+        return True
+
+    def read(self):
+        image, self.values[cv2.CAP_PROP_POS_MSEC] = next(self.reads, (None, 0.0))
+        return image is not None, image
+
+    def get(self, key):
+        return self.values[key]
+
+    def release(self):
+        self.reads = iter([])
+
+
+@pytest.mark.parametrize(
+    ("times", "damaged", "total"),
+    [
+        # All reads fail before the pictures come, as where a decoder has several in hand.
+        ([0, 40, *[None] * 5, 80, 200, 240, 360], [3, 4, 7, 8], 10),
+        ([0, 40, 160, 80, 200], [2, 3], 6),  # no read fails; the picture at 80 comes too late
+        ([None, None, 80, 120], [0, 1], 4),
+        ([0, 33.4, 71.2, None, 166.8, 201], [3], 6),  # the rate varies
+        ([0, 0, None, 0, 0], [2], 5),  # no times
+        ([float("nan")] * 3, [], 3),
+        ([400, 440, 480], [], 3),  # a clock that does not start at 0
+        ([0, 33, 67, 100, 133, None, 200], [5], 7),  # 30 a second where 25 are announced
+    ],
+)
+def test_times_number_the_frames_where_the_rate_is_constant(
+    tmp_path, monkeypatch, times, damaged, total
+):
+    (tmp_path / "clip.mkv").touch()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda path: Recording(times))
+    frames = list(open_source(str(tmp_path / "clip.mkv")).frames)
+    assert [frame.number for frame in frames] == list(range(total))
+    assert [frame.number for frame in frames if frame.image is None] == damaged
+
+
+def test_times_behind_the_announced_count_are_not_believed(tmp_path, monkeypatch):
+    (tmp_path / "clip.mp4").touch()
+    recording = Recording([0, 40, 4000, 4040], count=4)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda path: recording)
+    frames = list(open_source(str(tmp_path / "clip.mp4")).frames)
+    assert [(frame.number, frame.image is None) for frame in frames] == [
+        (number, False) for number in range(4)
+    ]
 
 
 def test_a_truncated_video_ends_where_it_ends(tmp_path):
