@@ -1,9 +1,10 @@
 """Files that a run of the tracker writes: a video, a folder of images, rows of text.
 
 Each is written under a name with `.partial` and gets its own name when it is whole, so that what
-a stopped run leaves behind cannot be taken for a result.
+a stopped run leaves behind cannot be taken for a result. Only then is an earlier one replaced.
 """
 
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,13 +45,18 @@ class VideoSink:
 
 
 class FolderSink:
-    """A folder of images <number>.jpg. Raises OSError if the folder exists already."""
+    """A folder of images <number>.jpg, which replaces an earlier such folder when it is whole.
+
+    Raises: OSError if something else has its name.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.partial = path, partial_path(path)
-        if path.exists():
-            raise OSError(f"{path} exists already: remove it, or choose another --output.")
-        shutil.rmtree(self.partial, ignore_errors=True)  # left by a run that was stopped
+        self._replaced = path.with_name(f"{path.name}.replaced")
+        for folder in (path, self.partial, self._replaced):
+            _check_images(folder)
+        for folder in (self.partial, self._replaced):  # left by a run that was stopped
+            shutil.rmtree(folder, ignore_errors=True)
         self.partial.mkdir()
 
     def write(self, number: int, frame: np.ndarray) -> None:
@@ -61,7 +67,13 @@ class FolderSink:
 
     def close(self, *, whole: bool) -> Path:
         """Gives the folder its own name if it is whole, and returns its path."""
-        return self.partial.replace(self.path) if whole else self.partial
+        if not whole:
+            return self.partial
+        if self.path.exists():  # a folder that is not empty cannot be replaced in one step
+            self.path.rename(self._replaced)
+        self.partial.rename(self.path)
+        shutil.rmtree(self._replaced, ignore_errors=True)
+        return self.path
 
 
 def write_rows(path: Path, rows: Iterable[str], *, whole: bool) -> Path:
@@ -72,6 +84,19 @@ def write_rows(path: Path, rows: Iterable[str], *, whole: bool) -> Path:
     partial = partial_path(path)
     partial.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     return partial.replace(path) if whole else partial
+
+
+def _check_images(folder: Path) -> None:
+    """Raises OSError if what is here, if anything, is not a folder that FolderSink wrote."""
+    if not folder.exists():
+        return
+    inside = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
+    strange = [name for name in inside if not re.fullmatch(r"\d{8,}\.jpg", name)]
+    if strange:
+        raise OSError(
+            f"{folder} would be replaced, but {strange[0]} is none of its frames: move it away, or "
+            "choose another --output."
+        )
 
 
 def _fit(frame: np.ndarray, width: int, height: int) -> np.ndarray:

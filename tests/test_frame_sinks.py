@@ -73,10 +73,32 @@ def test_a_folder_of_frames_gets_its_name_when_it_is_whole(tmp_path):
     assert np.abs(image[..., ::-1].astype(int) - FRAMES[2]).mean() < 6
 
 
-def test_an_existing_folder_of_frames_is_not_touched(tmp_path):
-    (tmp_path / "out").mkdir()
-    with pytest.raises(OSError, match="exists already"):
+def test_an_earlier_folder_of_frames_is_replaced_when_the_new_one_is_whole(tmp_path):
+    def write(numbers):
+        sink = FolderSink(tmp_path / "out")
+        for number in numbers:
+            sink.write(number, FRAMES[number])
+        return sink
+
+    def names():
+        return sorted(path.name for path in (tmp_path / "out").iterdir())
+
+    write([0, 1, 2]).close(whole=True)
+    write([3]).close(whole=False)
+    assert names() == ["00000000.jpg", "00000001.jpg", "00000002.jpg"]
+    assert write([3, 4]).close(whole=True) == tmp_path / "out"
+    assert names() == ["00000003.jpg", "00000004.jpg"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("name", ["out", "out.partial", "out.replaced"])
+def test_a_folder_of_other_files_is_not_replaced(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").write_text("mine")
+    with pytest.raises(OSError, match=rf"{name} would be replaced, but notes\.txt is none of"):
         FolderSink(tmp_path / "out")
+    assert (tmp_path / name / "notes.txt").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_rows_replace_an_older_file_only_when_they_are_whole(tmp_path):
