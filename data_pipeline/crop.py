@@ -140,7 +140,8 @@ class CropGeometry:
         if rows.start >= rows.stop or columns.start >= columns.stop:
             raise ValueError(
                 f"the crop of {self.side} px at ({self.x1}, {self.y1}) shows nothing of a frame of "
-                f"{width} x {height} px: the box it was made for lies outside the frame."
+                f"{width} x {height} px: the box it was made for lies outside the frame, or in its "
+                "last row or column of pixels, which crops leave out."
             )
         return rows, columns
 
@@ -191,22 +192,23 @@ def check_box_xywh(
     Raises: ValueError naming what is wrong with it.
     """
     try:
-        box = np.asarray(box_xywh, np.float64)
+        checked_xywh = np.asarray(box_xywh, np.float64)
     except (TypeError, ValueError):
-        box = np.empty(0)
-    if box.shape != (4,):
+        checked_xywh = np.empty(0)
+    if checked_xywh.shape != (4,):
         raise ValueError(f"a box must be four numbers x, y, width, height in px, got {box_xywh!r}.")
-    if not np.isfinite(box).all() or min(box[2:]) <= 0:
+    if not np.isfinite(checked_xywh).all() or min(checked_xywh[2:]) <= 0:
         raise ValueError(
-            f"a box must have finite numbers and a positive width and height, got {_text(box)}."
+            "a box must have finite numbers and a positive width and height, "
+            f"got {_text(checked_xywh)}."
         )
-    x, y, w, h = box
+    x, y, w, h = checked_xywh
     if None not in (height, width) and not (x < width and y < height and x + w > 0 and y + h > 0):
         raise ValueError(
-            f"box {_text(box)} lies outside the frame of {width} x {height} px; "
+            f"box {_text(checked_xywh)} lies outside the frame of {width} x {height} px; "
             "boxes are x, y, width, height in px from the top left corner."
         )
-    return box
+    return checked_xywh
 
 
 def clip_box_xywh(box_xywh: np.ndarray, height: int, width: int, margin: float = 0) -> np.ndarray:

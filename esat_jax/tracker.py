@@ -98,11 +98,13 @@ class Tracker:
         """Takes the target in `box_xywh` (x, y, width, height; frame px) of this frame.
 
         Raises: ValueError for a frame that is not uint8 RGB, or a box that is not four finite
-          numbers with a positive area, in part inside the frame.
+          numbers with a positive area, in part inside the frame, or too large to search around.
         """
-        height, width = _frame_size(frame)
+        height, width = frame_size(frame)
         box_xywh = check_box_xywh(box_xywh, height, width)
-        template = self.config["template"]
+        template, search = self.config["template"], self.config["search"]
+        # What the next frame will need: a box that cannot be searched around is refused here.
+        CropGeometry.from_box(box_xywh, search["factor"], search["size"]).inside(height, width)
         geometry = CropGeometry.from_box(box_xywh, template["factor"], template["size"])
         self._template = self._put_template(
             geometry.crop_image(frame), geometry.frame_to_crop(box_xywh)
@@ -117,7 +119,7 @@ class Tracker:
         """
         if self._template is None:
             raise ValueError("Tracker.update needs a target: call initialize(frame, box) first.")
-        height, width = _frame_size(frame)
+        height, width = frame_size(frame)
         box_xywh = self._box_xywh
         if frame.shape != self._frame_shape:
             box_xywh = clip_box_xywh(box_xywh, height, width, MARGIN_PX)
@@ -136,19 +138,24 @@ class Tracker:
 
     def _put_template(self, crop: np.ndarray, box_cxcywh: np.ndarray) -> tuple:
         """The template's arguments of the step, on the device: they serve every frame."""
-        box = box_cxcywh.astype(np.float32)[None] if needs_template_box(self.config) else None
-        return jax.device_put((crop[None], box))
+        needed = needs_template_box(self.config)
+        template_box_cxcywh = box_cxcywh.astype(np.float32)[None] if needed else None
+        return jax.device_put((crop[None], template_box_cxcywh))
 
     def _locate(self, template: tuple, search: np.ndarray) -> tuple[np.ndarray, float]:
-        crop, box = template
-        box_cxcywh, score = jax.device_get(self._step(self._variables, crop, search[None], box))
+        step = self._step(self._variables, template[0], search[None], template[1])
+        box_cxcywh, score = jax.device_get(step)
         return box_cxcywh[0].astype(np.float64), float(score[0])
 
 
 _CROPS = ("template", "search")
 
 
-def _frame_size(frame: np.ndarray) -> tuple[int, int]:
+def frame_size(frame: np.ndarray) -> tuple[int, int]:
+    """Height and width, px, of a frame that can be tracked in.
+
+    Raises: ValueError unless it is uint8 RGB [height, width, 3], larger than 10 px each way.
+    """
     check_frame(frame)
     height, width = frame.shape[:2]
     if min(height, width) <= MARGIN_PX:

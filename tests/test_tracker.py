@@ -246,6 +246,18 @@ def test_after_a_bad_box_the_tracker_goes_on_as_before(tracker, bad):
     np.testing.assert_array_equal(tracker.update(second).box_xywh, expected)
 
 
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ((0, 0, 16_000, 16_000), "a crop of 4 times box .* has a side of 6.4e.04 px"),
+        ((159.3, 119.3, 0.4, 0.4), "outside the frame, or in its last row or column of pixels"),
+    ],
+)
+def test_a_box_that_cannot_be_searched_around_is_refused_at_once(tracker, bad, words):
+    with pytest.raises(ValueError, match=words):
+        tracker.initialize(frames(1)[0], bad)
+
+
 def test_update_before_initialize_says_what_to_call(tiny):
     with pytest.raises(ValueError, match=r"call initialize\(frame, box\) first"):
         Tracker(*tiny).update(frames(1)[0])
