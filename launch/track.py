@@ -1,14 +1,20 @@
 r"""Tracks one target through a video, a folder of images or a camera's pictures.
 
-python -m launch.track --weights=checkpoints/tracker.safetensors --source=clip.mp4 \
+python -m launch.track --weights=ostrack_256.safetensors --source=clip.mp4 \
     --box=270,120,64,80 --output=runs/clip
 
 Writes to --output: boxes.txt, a row `x,y,w,h` (px from the upper left corner) per frame, the first
 one the given box; scores.txt, a row `frame,score,lost,note` per frame, note being given, tracked or
 damaged; and what --annotated says. A damaged frame keeps the box of the frame before it. Ctrl-C
-ends a camera's run; any other run it stops, and what was done stays under names with `.partial`.
+ends a camera's run; any other run it stops, as an error does, and what was done stays under names
+with `.partial`. Results of an earlier run are replaced when the new ones are whole, not before.
+
+A video's frames are numbered by its own times, so those after damage keep their numbers. Damaged
+AVI files do not tell where frames are missing, nor do files whose frame rate varies: there the
+report says how many are missing, and the numbers after them can be that much too small.
 """
 
+import dataclasses
 import itertools
 import os
 import sys
@@ -26,7 +32,7 @@ from esat_jax.drawing import LOST_RGB, OTHER_RGB, TRACKED_RGB, draw_box
 from esat_jax.frame_sinks import FolderSink, VideoSink, write_rows
 from esat_jax.frame_sources import Frame, FrameSource, open_source
 from esat_jax.initial_variables import initial_variables
-from esat_jax.tracker import Prediction, Tracker
+from esat_jax.tracker import Prediction, Tracker, frame_size
 from launch import errors
 
 _WEIGHTS = flags.DEFINE_string("weights", None, "File of the tracker's weights and config.")
@@ -35,9 +41,14 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _SOURCE = flags.DEFINE_string("source", None, "Video file, folder of images or camera number.")
 _BOX = flags.DEFINE_string("box", None, "Target in the first frame, x,y,w,h px; else: the mouse.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder that receives the results.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder that receives the results; a run that is whole replaces earlier ones."
+)
 _ANNOTATED = flags.DEFINE_enum(
-    "annotated", "video", ["video", "frames", "none"], "Also draw the boxes on the frames."
+    "annotated",
+    "video",
+    ["video", "frames", "none"],
+    "Also draw the boxes on the frames: into annotated.mp4, or as images into annotated/.",
 )
 _START_FRAME = flags.DEFINE_integer("start_frame", 0, "Frames to leave out.", lower_bound=0)
 _MAX_FRAMES = flags.DEFINE_integer("max_frames", None, "Frames to track at most.", lower_bound=1)
@@ -65,8 +76,9 @@ class Recorder:
 
     def add(self, frame: Frame, prediction: Prediction, note: str) -> None:
         """Takes in one frame; `note` is given, tracked or damaged."""
-        box = ",".join(f"{number:.3f}" for number in prediction.box_xywh)
-        self.rows.append((box, f"{frame.number},{prediction.score:.4f},{prediction.lost:d},{note}"))
+        row_xywh = ",".join(f"{number:.3f}" for number in prediction.box_xywh)
+        score = f"{frame.number},{prediction.score:.4f},{prediction.lost:d},{note}"
+        self.rows.append((row_xywh, score))
         self.lost += note == "tracked" and prediction.lost
         self.damaged += [frame.name] if note == "damaged" else []
         if self._pictures is not None:
@@ -98,19 +110,29 @@ def track(
     recorder: Recorder,
     max_frames: int | None = None,
 ) -> None:
-    """Tracks the box [4] px of frame `first` through the rest of the source."""
-    tracker.initialize(first.image, box_xywh)
+    """Tracks the box [4] px of frame `first`, given to the tracker, through the rest of the source.
+
+    A frame that cannot be used is recorded as damaged, with the box before it.
+    Raises: ValueError naming the frame that the tracker failed at.
+    """
     last = Prediction(np.asarray(box_xywh, np.float64), float("nan"), False)
     recorder.add(first, last, "given")
     total = min((n for n in (max_frames, source.count) if n), default=None)
     rest = itertools.islice(source.frames, max_frames and max_frames - 1)
     for frame in tqdm(rest, total=total, initial=1, unit="frame", disable=None):
-        if frame.image is None:
-            tqdm.write(f"{frame.name} is damaged: the box before it is kept.", file=sys.stderr)
+        fault = _fault(frame.image)
+        if fault:
+            tqdm.write(
+                f"{frame.name} is damaged ({fault}): the box before it is kept.", file=sys.stderr
+            )
+            frame = dataclasses.replace(frame, image=None)
             recorder.add(frame, last._replace(score=float("nan"), lost=True), "damaged")
             continue
         start = time.perf_counter()
-        last = tracker.update(frame.image)
+        try:
+            last = tracker.update(frame.image)
+        except ValueError as error:
+            raise ValueError(f"{frame.name}: {error}") from error
         recorder.seconds += time.perf_counter() - start
         recorder.add(frame, last, "tracked")
 
@@ -125,11 +147,23 @@ def make_tracker(weights: str | None, config: ConfigDict | None) -> tuple[Tracke
     return Tracker(config, variables), RANDOM
 
 
+def _fault(image: np.ndarray | None) -> str:
+    """Why a frame cannot be tracked in; empty if it can."""
+    if image is None:
+        return "it cannot be decoded"
+    try:
+        frame_size(image)
+    except ValueError as error:
+        return str(error).rstrip(".")
+    return ""
+
+
 def _first_frame(source: FrameSource) -> Frame:
     first = next(source.frames, None)
-    if first is None or first.image is None:
+    fault = _fault(first and first.image)
+    if first is None or fault:
         name = "the first frame" if first is None else first.name
-        raise ValueError(f"{name} cannot be decoded: begin at a later one with --start_frame.")
+        raise ValueError(f"{name} is damaged ({fault}): begin at a later one with --start_frame.")
     return first
 
 
@@ -153,15 +187,15 @@ def _draw_with_mouse(image: np.ndarray) -> np.ndarray:
         raise ValueError("there is no display to draw the box on: give it, --box=x,y,width,height.")
     title = "Draw the target, then press Enter"
     try:
-        box = cv2.selectROI(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        box_xywh = cv2.selectROI(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         cv2.destroyAllWindows()
     except cv2.error:
         raise ValueError(
             "this build of OpenCV opens no windows: give the box, --box=x,y,width,height."
         ) from None
-    if not (box[2] and box[3]):
+    if not (box_xywh[2] and box_xywh[3]):
         raise ValueError("no box was drawn, so there is nothing to track.")
-    return np.array(box, np.float64)
+    return np.array(box_xywh, np.float64)
 
 
 def _report(
@@ -176,8 +210,17 @@ def _report(
     if damaged:
         print(f"Damaged: {', '.join(damaged[:10])}{', ...' * (len(damaged) > 10)}.")
     if whole and source.count and _MAX_FRAMES.value is None and frames < source.count:
-        print(f"The source announces {source.count} frames; only {frames} could be read.")
-    print("Written:" if whole else "Stopped; this part was kept:", *paths)
+        print(
+            f"The source announces {source.count} frames, so {source.count - frames} more are "
+            "missing: at its end, or at damaged places that it does not tell. In that case the "
+            "numbers of later frames are too small."
+        )
+    print("Written:", *paths) if whole else _tell_kept(paths)
+
+
+def _tell_kept(paths: list[Path]) -> None:
+    if paths:
+        print("Stopped; this part was kept:", *paths)
 
 
 def _warn(note: str) -> None:
@@ -196,6 +239,7 @@ def main(argv: list[str]) -> int:
     box_xywh = _first_box_xywh(_BOX.value, first.image)
     tracker, note = made or make_tracker(_WEIGHTS.value, _CONFIG.value)
     _warn(note)
+    tracker.initialize(first.image, box_xywh)
     recorder = Recorder(Path(_OUTPUT.value), _ANNOTATED.value, source.fps, note)
     whole = False
     try:
@@ -203,8 +247,10 @@ def main(argv: list[str]) -> int:
         whole = True
     except KeyboardInterrupt:
         whole = source.live
-    finally:
-        paths = recorder.close(whole=whole)
+    except Exception:
+        _tell_kept(recorder.close(whole=False))
+        raise
+    paths = recorder.close(whole=whole)
     _report(recorder, source, tracker, paths, whole=whole)
     _warn(note)
     return 0 if whole else 130

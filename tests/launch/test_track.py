@@ -8,6 +8,8 @@ import sys
 import time
 
 import cv2
+import jax
+import numpy as np
 import pytest
 
 import detweights
@@ -36,8 +38,8 @@ def write_images(folder, frames):
     return folder
 
 
-def write_video(path, frames):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 15, (128, 96))
+def write_video(path, frames, codec="mp4v"):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 15, (128, 96))
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
@@ -130,6 +132,70 @@ def test_a_damaged_image_is_named_and_keeps_its_row(weights, tmp_path):
     assert names == [f"{number:08d}.jpg" for number in range(6)]
 
 
+def test_a_picture_too_small_to_track_in_is_damaged(weights, tmp_path):
+    folder, output = write_images(tmp_path / "images", FRAMES[:4]), tmp_path / "results"
+    cv2.imwrite(str(folder / "2.jpg"), FRAMES[2][:9, :9])
+    done = run_track(
+        *(f"--weights={weights}", f"--source={folder}", f"--box={BOX}", f"--output={output}"),
+        "--annotated=frames",
+    )
+    assert done.returncode == 0, done.stderr
+    reason = "a frame must be larger than 10 px each way, got 9 x 9"
+    assert f"2.jpg is damaged ({reason}): the box before it is kept." in done.stderr
+    assert [row[3] for row in read_scores(output)] == ["given", "tracked", "damaged", "tracked"]
+    images = [cv2.imread(str(path)) for path in sorted((output / "annotated").iterdir())]
+    assert [image.shape for image in images] == [(288, 384, 3)] * 4
+
+
+def test_an_error_names_the_frame_and_the_partial_files_and_leaves_earlier_ones(weights, tmp_path):
+    config = esat_vit_b256.get_config("smoke").to_dict()
+    diverged = jax.tree.map(lambda x: x * np.nan, initial_variables(config, seed=0))
+    save_weights(tmp_path / "diverged.safetensors", diverged, config)
+    folder, output = write_images(tmp_path / "images", FRAMES[:4]), tmp_path / "results"
+    rest = f"--source={folder}", f"--box={BOX}", f"--output={output}", "--annotated=frames"
+    assert run_track(f"--weights={weights}", *rest).returncode == 0
+    before = {path: path.read_bytes() for path in output.rglob("*.*")}
+    done = run_track(f"--weights={tmp_path / 'diverged.safetensors'}", *rest)
+    assert done.returncode == 1
+    assert "error: 1.jpg: the network's box" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.startswith("Stopped; this part was kept: ")
+    partial = ["boxes.partial.txt", "scores.partial.txt", "annotated.partial"]
+    assert done.stdout.split()[5:] == [str(output / name) for name in partial]
+    assert all((output / name).exists() for name in partial)
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_whole_run_replaces_the_frames_of_an_earlier_one(weights, tmp_path):
+    folder, output = write_images(tmp_path / "images", FRAMES[:5]), tmp_path / "results"
+    given = f"--source={folder}", f"--box={BOX}", f"--output={output}", "--annotated=frames"
+    for start in (0, 3):
+        done = run_track(f"--weights={weights}", *given, f"--start_frame={start}")
+        assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in output.iterdir())
+    assert names == ["annotated", "boxes.txt", "scores.txt"]
+    images = sorted(path.name for path in (output / "annotated").iterdir())
+    assert images == ["00000003.jpg", "00000004.jpg"]
+    assert [row[0] for row in read_scores(output)] == ["3", "4"]
+
+
+def test_frames_that_a_damaged_avi_lacks_are_counted(weights, tmp_path):
+    clip = write_video(tmp_path / "clip.avi", FRAMES.repeat(3, axis=0), codec="MJPG")
+    data = bytearray(clip.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + len(data) // 8] = np.random.default_rng(0).bytes(len(data) // 8)
+    clip.write_bytes(data)
+    output = tmp_path / "results"
+    done = run_track(
+        *(f"--weights={weights}", f"--source={clip}", f"--box={BOX}", f"--output={output}"),
+        "--annotated=none",
+    )
+    assert done.returncode == 0, done.stderr
+    missing = 30 - len(read_scores(output))
+    assert 0 < missing < 8
+    assert f"announces 30 frames, so {missing} more are missing" in done.stdout
+
+
 def test_a_part_of_a_source_is_tracked_without_pictures_by_random_weights(tmp_path):
     folder, output = write_images(tmp_path / "images", FRAMES), tmp_path / "results"
     done = run_track(
@@ -178,8 +244,9 @@ def test_wrong_input_ends_in_one_sentence_and_writes_nothing(weights, tmp_path):
         ({"box": None}, "there is no display to draw the box on"),
         ({"box": "1,2,3"}, "--box is x,y,width,height in px"),
         ({"box": "500,0,9,9"}, "outside the frame of 128 x 96 px"),
+        ({"box": "0,0,16000,16000"}, "a crop of 4 times box (0, 0, 16000, 16000) has a side of"),
         ({"source": tmp_path / "no.mp4"}, "no.mp4: no such video file"),
-        ({"source": folder}, "0.jpg cannot be decoded: begin at a later one"),
+        ({"source": folder}, "0.jpg is damaged (it cannot be decoded): begin at a later one"),
         ({"start_frame": 10}, "count from 0 to 9, got start_frame 10"),
         ({"weights": clip}, "clip.mp4"),
         ({"weights": None}, "give either --weights=FILE, or --config=FILE"),
