@@ -23,7 +23,7 @@ from esat_jax.state_dict_fit import (
 )
 from esat_jax.torch_names import FORMATS, PREFIX, Entry, detect_format, entries, has_prefix
 from esat_jax.torch_pickle import read_torch_file
-from esat_jax.weights import read_safetensors
+from esat_jax.weights import is_safetensors, read_safetensors
 
 _FLOATS = tuple(map(np.dtype, (np.float32, np.float16, np.float64, ml_dtypes.bfloat16)))
 
@@ -35,9 +35,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
     Raises: ValueError if the file is damaged, unsafe or of no known format; FileNotFoundError.
     """
     path = Path(path)
-    with path.open("rb") as file:
-        is_safetensors = file.read(9)[8:] == b"{"  # a JSON header behind its length
-    if is_safetensors:
+    if is_safetensors(path):
         state, metadata = read_safetensors(path)
         if metadata.get("format") == "esat-jax":
             raise ValueError(f"{path}: these are esat-jax weights already; use them as they are.")

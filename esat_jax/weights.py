@@ -1,7 +1,7 @@
 """The project's own weights file: safetensors, with the configuration inside."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,17 @@ from esat_jax.atomic import complete_file
 _FORMAT = "esat-jax"
 
 
-def save_weights(path: str | Path, variables: Mapping, config: Mapping) -> None:
+def save_weights(
+    path: str | Path, variables: Mapping, config: Mapping, initial_paths: Collection[str] = ()
+) -> None:
     """Writes variables and the configuration that builds their model, atomically.
 
     Args:
       variables: collections of arrays ("params", "batch_stats" and perhaps "torch"), on any
         device; stored under names such as "params/backbone/norm/scale".
       config: plain nested dict, `ConfigDict.to_dict()`.
+      initial_paths: "params/box_head/...", arrays that were never trained, where the others were;
+        see `load_initial_paths`.
     Raises: ValueError for a configuration that JSON cannot hold.
     """
     try:
@@ -31,8 +35,11 @@ def save_weights(path: str | Path, variables: Mapping, config: Mapping) -> None:
         name: np.asarray(value, order="C")
         for name, value in traverse_util.flatten_dict(dict(variables), sep="/").items()
     }
+    metadata = {"format": _FORMAT, "config": text}
+    if initial_paths:
+        metadata["initial_paths"] = json.dumps(sorted(initial_paths))
     with complete_file(path) as part:
-        save_file(arrays, part, metadata={"format": _FORMAT, "config": text})
+        save_file(arrays, part, metadata=metadata)
 
 
 def load_weights(path: str | Path) -> tuple[dict, dict]:
@@ -42,6 +49,11 @@ def load_weights(path: str | Path) -> tuple[dict, dict]:
       lists in the other, as the configs have them.
     Raises: ValueError for any other file, FileNotFoundError if there is none.
     """
+    if not is_safetensors(path):
+        raise ValueError(
+            f"{path}: not read as a safetensors file, so it holds no esat-jax weights; convert "
+            "PyTorch weights with launch.convert_weights."
+        )
     arrays, metadata = read_safetensors(path)
     if metadata.get("format") != _FORMAT:
         raise ValueError(
@@ -58,16 +70,51 @@ def load_weights(path: str | Path) -> tuple[dict, dict]:
     return variables, config
 
 
+def load_initial_paths(path: str | Path) -> list[str]:
+    """Paths of the arrays in a file of `save_weights` that still have their initial values.
+
+    Raises: ValueError for any other file.
+    """
+    try:
+        with safe_open(Path(path), framework="np") as file:
+            paths = json.loads((file.metadata() or {}).get("initial_paths", "[]"))
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path}: its list of initial values is not read: {error}.") from None
+    if not isinstance(paths, list) or not all("/" in str(name) for name in paths):
+        raise ValueError(f"{path}: its list of initial values is damaged; save it again.")
+    return paths
+
+
+def random_part(initial_paths: Collection[str]) -> str:
+    """What tracks with initial values, in words: "the box head", or "" if nothing does.
+
+    The position head is no part of tracking.
+    """
+    modules = {path.split("/")[1] for path in initial_paths} - {"position_head"}
+    if "box_head" in modules:
+        return "the box head"
+    return "a part of the backbone" if modules else ""
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Whether the file begins as a safetensors file does: a JSON header behind its length.
+
+    Raises: FileNotFoundError if there is none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file.")
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
 def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Reads all arrays and the metadata of a safetensors file.
 
     Raises: ValueError for a file that is none or is damaged, FileNotFoundError if there is none.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file.")
     try:
-        with safe_open(path, framework="np") as file:
+        with safe_open(Path(path), framework="np") as file:
             names = file.keys()
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (SafetensorError, AttributeError, ValueError) as error:  # AttributeError: 8-bit floats

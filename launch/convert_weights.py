@@ -2,7 +2,7 @@ r"""Converts weights between PyTorch trackers and esat-jax, and says what became
 
 PyTorch to esat-jax (OSTrack, AQATrack, MAE, DINOv2, ESAT; .pth, .pth.tar or .safetensors):
 
-python -m launch.convert_weights --config=configs/esat_vit_b384.py \
+python -m launch.convert_weights --config=configs/esat_vit_b384.py:ostrack \
     --input=OSTrack_ep0300.pth.tar --output=ostrack.safetensors
 
 esat-jax to PyTorch; the configuration is in the file:
@@ -14,6 +14,7 @@ become float32. Names that are missing or left over are errors unless a pattern 
 --allow_missing='position_head.*'. Status 0: written; 1: not, with one sentence.
 """
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from ml_collections import ConfigDict, config_flags
 from safetensors.numpy import save_file
 
 from esat_jax.atomic import complete_file
+from esat_jax.model_weights import load_model_weights
 from esat_jax.torch_archive import write_torch_file
 from esat_jax.torch_names import FORMATS, entries
 from esat_jax.torch_weights import (
@@ -31,7 +33,7 @@ from esat_jax.torch_weights import (
     load_state_dict,
     read_checkpoint,
 )
-from esat_jax.weights import load_weights, save_weights
+from esat_jax.weights import load_initial_paths, random_part, save_weights
 from launch import errors
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file of the model to make.")
@@ -50,6 +52,7 @@ flags.mark_flags_as_required(["input", "output"])
 
 TORCH_SUFFIXES = (".pth", ".pt", ".tar")
 NET_TYPES = {"ostrack": "OSTrack", "aqatrack": "AQATrack", "esat": "ESAT"}
+PLAIN_VARIANTS = {"ostrack": "ostrack", "aqatrack": "t5_baseline"}  # in configs/variants.py
 INCOMPLETE = {
     "aqatrack": "AQATrack's temporal decoder is not included: load with strict=False",
     "mae_hivit": "the final norm and the decoder of MAE are not included",
@@ -74,15 +77,23 @@ def convert_to_esat(input: Path, output: Path, config: ConfigDict | None) -> Non
         )
     except ValueError as error:
         raise ValueError(f"{input}: {error}.") from None
-    save_weights(output, variables, config.to_dict())
+    save_weights(output, variables, config.to_dict(), report.missing)
     print(*report.lines(), sep="\n")
+    if part := random_part(report.missing):
+        _warn(f"{part} is random: this is a start for training, not a tracker yet")
+    if config.fda.enabled and format in PLAIN_VARIANTS:
+        _warn(
+            "this model attends with forces (config.fda), but the values were trained with plain "
+            "attention, so it will track differently; for the original tracker choose "
+            f"--config=FILE:{PLAIN_VARIANTS[format]}"
+        )
 
 
 def convert_to_torch(input: Path, output: Path, config: ConfigDict | None, format: str) -> None:
     """Reads esat-jax weights and writes PyTorch weights."""
     if output.suffix not in (".safetensors", *TORCH_SUFFIXES):
         raise ValueError(f"{output}: PyTorch weights are written to a .pth, .tar or .safetensors.")
-    variables, stored = load_weights(input)
+    variables, stored = load_model_weights(input)
     if config is not None and ConfigDict(stored).backbone != config.backbone:
         raise ValueError(f"{input}: its own configuration has another backbone; omit --config.")
     try:
@@ -97,6 +108,8 @@ def convert_to_torch(input: Path, output: Path, config: ConfigDict | None, forma
     print(f"written: {len(state)} arrays of the format {format} ({FORMATS[format].title})")
     for note in _export_notes(variables, stored, format):
         print(note)
+    if part := random_part(load_initial_paths(input)):
+        _warn(f"{part} is random: it was not trained yet")
 
 
 def _wrapped(state: dict[str, np.ndarray], format: str) -> Mapping:
@@ -125,6 +138,10 @@ def _export_notes(variables: Mapping, config: Mapping, format: str) -> list[str]
             "attention, so its outputs with these weights will differ"
         )
     return notes
+
+
+def _warn(text: str) -> None:
+    print(f"WARNING: {text}.", file=sys.stderr)
 
 
 def main(argv: list[str]) -> None:

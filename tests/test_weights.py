@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from esat_jax.weights import load_weights, read_safetensors, save_weights
+from esat_jax.torch_archive import write_torch_file
+from esat_jax.weights import (
+    load_initial_paths,
+    load_weights,
+    random_part,
+    read_safetensors,
+    save_weights,
+)
 
 VARIABLES = {
     "params": {
@@ -67,6 +74,44 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
         save_weights(path, VARIABLES, {"object": object()})
     assert list(tmp_path.iterdir()) == [path]
     assert load_weights(path)[1] == CONFIG
+
+
+def test_what_was_never_trained_is_remembered(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_weights(path, VARIABLES, CONFIG)
+    assert load_initial_paths(path) == []
+    initial = ["params/half", "batch_stats/mean"]
+    save_weights(path, VARIABLES, CONFIG, initial)
+    assert load_initial_paths(path) == sorted(initial)
+    assert load_weights(path)[1] == CONFIG
+
+
+@pytest.mark.parametrize("text", ["{", "3", '["a"]', "[3]"])
+def test_a_damaged_list_of_initial_values_is_refused(tmp_path, text):
+    metadata = {"format": "esat-jax", "config": "{}", "initial_paths": text}
+    header = {"__metadata__": metadata, "params/a": FLOATS}
+    with pytest.raises(ValueError, match=r"x\.safetensors: its list of initial values is"):
+        load_initial_paths(write_raw(tmp_path / "x.safetensors", header))
+
+
+@pytest.mark.parametrize(
+    ("modules", "words"),
+    [
+        ([], ""),
+        (["position_head"], ""),
+        (["backbone", "position_head"], "a part of the backbone"),
+        (["position_head", "box_head", "backbone"], "the box head"),
+    ],
+)
+def test_only_what_tracks_is_called_random(modules, words):
+    assert random_part([f"params/{name}/conv/kernel" for name in modules]) == words
+
+
+def test_pytorch_files_are_pointed_to_the_converter(tmp_path):
+    path = tmp_path / "OSTrack_ep0300.pth.tar"
+    write_torch_file(path, {"net": {"a": np.zeros(1, np.float32)}})
+    with pytest.raises(ValueError, match=r"tar: .*no esat-jax weights; .*launch\.convert_weights"):
+        load_weights(path)
 
 
 FLOATS = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}

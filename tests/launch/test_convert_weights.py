@@ -10,11 +10,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from configs import esat_vit_b256
-from esat_jax.initial_variables import variable_shapes
+from esat_jax.initial_variables import initial_variables, variable_shapes
 from esat_jax.torch_archive import write_torch_file
 from esat_jax.torch_pickle import read_torch_file
 from esat_jax.torch_weights import export_state_dict
-from esat_jax.weights import load_weights, save_weights
+from esat_jax.weights import load_initial_paths, load_weights, save_weights
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = "configs/esat_vit_b256.py:smoke"
@@ -54,7 +54,9 @@ def test_a_checkpoint_there_and_back_is_bitwise_the_same(tmp_path, ostrack_state
     there = convert(
         tmp_path, f"--config={CONFIG}", "--input=OSTrack_ep0300.pth.tar", "--output=x.safetensors"
     )
-    assert (there.returncode, there.stderr) == (0, "")
+    assert there.returncode == 0
+    assert there.stderr.startswith("WARNING: this model attends with forces (config.fda), but")
+    assert there.stderr.endswith("choose --config=FILE:ostrack.\n")
     lines = [line.split() for line in there.stdout.splitlines()]
     assert f"used: {len(ostrack_state)} arrays of the format ostrack".split() in lines
     qkv = "backbone.blocks.*.attn.qkv.weight"
@@ -121,6 +123,37 @@ def test_positions_of_another_size_are_resized_on_request(tmp_path, ostrack_stat
     assert "params/backbone/pos_embed_search  (1, 16, 128) -> (1, 36, 128)" in done.stdout
 
 
+def test_a_tracker_for_its_own_config_has_no_warning(tmp_path):
+    config = esat_vit_b256.get_config("ostrack,smoke")
+    state = export_state_dict(initial_variables(config.to_dict(), seed=0), config, "ostrack")
+    save_file(state, tmp_path / "in.safetensors")
+    arguments = [f"--config={ROOT}/configs/esat_vit_b256.py:ostrack,smoke"]
+    done = convert(tmp_path, *arguments, "--input=in.safetensors", "--output=x.safetensors")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert load_initial_paths(tmp_path / "x.safetensors") == []
+
+
+def test_a_pretrained_backbone_is_no_tracker_yet(tmp_path, ostrack_state):
+    mae = {
+        name.removeprefix("backbone."): value
+        for name, value in ostrack_state.items()
+        if name.startswith("backbone.") and "pos_embed_" not in name
+    }
+    save_file(mae, tmp_path / "in.safetensors")
+    done = convert(
+        tmp_path, f"--config={CONFIG}", "--input=in.safetensors", "--output=x.safetensors"
+    )
+    warning = "the box head is random: this is a start for training, not a tracker yet"
+    assert (done.returncode, done.stderr) == (0, f"WARNING: {warning}.\n")
+    initial = load_initial_paths(tmp_path / "x.safetensors")
+    assert {path.split("/")[1] for path in initial} == {"box_head", "position_head"}
+    assert "params/box_head/size/conv_5/bias" in initial
+    done = convert(tmp_path, "--export=ostrack", "--input=x.safetensors", "--output=y.pth")
+    assert (done.returncode, done.stderr) == (
+        0, "WARNING: the box head is random: it was not trained yet.\n"
+    )  # fmt: skip
+
+
 def test_wrong_input_is_one_sentence_and_status_1(tmp_path):
     (tmp_path / "bomb.pth").write_bytes(
         b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}."
@@ -137,7 +170,8 @@ def test_wrong_input_is_one_sentence_and_status_1(tmp_path):
         (f"--config={CONFIG}", bomb, "--output=x.pth"): "written to a .safetensors file",
         (bomb, new): "give --config=FILE",
         ("--export=esat", bomb, "--output=x.bin"): "written to a .pth, .tar or .safetensors",
-        ("--export=esat", "--input=esat.safetensors", new): "lack: params/backbone",
+        ("--export=esat", "--input=esat.safetensors", new): "do not fit the config beside them",
+        ("--export=esat", bomb, new): "bomb.pth: not read as a safetensors file",
     }
     for arguments, message in cases.items():
         done = convert(tmp_path, *arguments)
