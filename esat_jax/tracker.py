@@ -9,9 +9,9 @@ import jax
 import numpy as np
 
 from data_pipeline.crop import CropGeometry, check_box_xywh, check_frame, clip_box_xywh
+from esat_jax.model_weights import load_model_weights
 from esat_jax.models.box_head import decode_boxes, hann_window
 from esat_jax.models.esat import inference_variables, make_model
-from esat_jax.weights import load_weights
 
 MARGIN_PX = 10  # of a box, stays inside the frame; and the smallest side of a box. OSTrack.
 
@@ -89,9 +89,9 @@ class Tracker:
     def from_weights(cls, path: str | Path) -> "Tracker":
         """The tracker that a file of `esat_jax.weights.save_weights` holds.
 
-        Raises: ValueError or OSError if it is not such a file.
+        Raises: ValueError or OSError if it is not such a file, or does not fit its own config.
         """
-        variables, config = load_weights(path)
+        variables, config = load_model_weights(path)
         return cls(config, variables)
 
     def initialize(self, frame: np.ndarray, box_xywh: np.ndarray) -> None:

@@ -33,6 +33,7 @@ from esat_jax.frame_sinks import FolderSink, VideoSink, write_rows
 from esat_jax.frame_sources import Frame, FrameSource, open_source
 from esat_jax.initial_variables import initial_variables
 from esat_jax.tracker import Prediction, Tracker, frame_size
+from esat_jax.weights import load_initial_paths, random_part
 from launch import errors
 
 _WEIGHTS = flags.DEFINE_string("weights", None, "File of the tracker's weights and config.")
@@ -54,7 +55,8 @@ _START_FRAME = flags.DEFINE_integer("start_frame", 0, "Frames to leave out.", lo
 _MAX_FRAMES = flags.DEFINE_integer("max_frames", None, "Frames to track at most.", lower_bound=1)
 flags.mark_flags_as_required(["source", "output"])
 
-RANDOM = "weights are random: the boxes mean nothing"
+NOTHING = "the boxes mean nothing"
+RANDOM = f"weights are random: {NOTHING}"
 COLORS_RGB = {"given": OTHER_RGB, "tracked": TRACKED_RGB, "damaged": OTHER_RGB}
 
 
@@ -142,7 +144,8 @@ def make_tracker(weights: str | None, config: ConfigDict | None) -> tuple[Tracke
     if bool(weights) == bool(config):
         raise ValueError("give either --weights=FILE, or --config=FILE for random weights.")
     if weights:
-        return Tracker.from_weights(weights), ""
+        tracker, part = Tracker.from_weights(weights), random_part(load_initial_paths(weights))
+        return tracker, f"{part} is random: {NOTHING}" if part else ""
     variables = initial_variables(config.to_dict(), config.seed)
     return Tracker(config, variables), RANDOM
 

@@ -208,6 +208,18 @@ def test_a_part_of_a_source_is_tracked_without_pictures_by_random_weights(tmp_pa
     assert [row[0] for row in read_scores(output)] == ["2", "3", "4"]
 
 
+def test_every_run_of_weights_with_a_random_box_head_says_so(tmp_path):
+    config = esat_vit_b256.get_config("smoke").to_dict()
+    path, initial = tmp_path / "start.safetensors", ["params/box_head/score/conv_5/kernel"]
+    save_weights(path, initial_variables(config, seed=0), config, initial)
+    images = write_images(tmp_path / "images", FRAMES[:2])
+    done = run_track(
+        f"--weights={path}", f"--source={images}", f"--box={BOX}", f"--output={tmp_path / 'out'}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("WARNING: the box head is random: the boxes mean nothing.") == 2
+
+
 def test_ctrl_c_leaves_nothing_that_looks_whole(weights, tmp_path):
     source, output = write_images(tmp_path / "images", FRAMES.repeat(100, axis=0)), tmp_path / "out"
     running = subprocess.Popen(
