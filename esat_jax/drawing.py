@@ -27,7 +27,8 @@ def draw_box(
     corners = (round(x), round(y)), (round(x + w), round(y + h))
     cv2.rectangle(image, *corners, (0, 0, 0), 3 * line)
     cv2.rectangle(image, *corners, color_rgb, line)
-    _write(image, label, (corners[0][0], corners[0][1] - 2 * line), color_rgb)
+    upper_left, below = (corners[0][0], corners[0][1] - 2 * line), corners[1][1] + 2 * line
+    _write(image, label, upper_left, color_rgb, otherwise_below=below)
     _write(image, note, (0, image.shape[0]), OTHER_RGB)
     return image
 
@@ -37,8 +38,17 @@ def encode_png(image: np.ndarray) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def _write(image: np.ndarray, text: str, lower_left: tuple[int, int], color_rgb: tuple) -> None:
-    """Writes on a dark ground, moved as far as needed to lie inside the image."""
+def _write(
+    image: np.ndarray,
+    text: str,
+    lower_left: tuple[int, int],
+    color_rgb: tuple,
+    otherwise_below: int | None = None,
+) -> None:
+    """Writes on a dark ground, moved as far as needed to lie inside the image.
+
+    With `otherwise_below`, text without room above its lower left goes below that row instead.
+    """
     if not text:
         return
     height, width = image.shape[:2]
@@ -50,7 +60,10 @@ def _write(image: np.ndarray, text: str, lower_left: tuple[int, int], color_rgb:
         scale *= width / text_width
         (text_width, text_height), below = cv2.getTextSize(text, font, scale, thick)
     left = min(max(lower_left[0], 0), width - text_width)
-    bottom = min(max(lower_left[1], text_height + 2 * below), height)
-    top = bottom - text_height - 2 * below
+    high, bottom = text_height + 2 * below, lower_left[1]
+    if otherwise_below is not None and bottom < high <= height - max(otherwise_below, 0):
+        bottom = max(otherwise_below, 0) + high
+    bottom = min(max(bottom, high), height)
+    top = bottom - high
     cv2.rectangle(image, (left, top), (left + text_width, bottom), (0, 0, 0), cv2.FILLED)
     cv2.putText(image, text, (left, bottom - below), font, scale, color_rgb, thick, cv2.LINE_AA)

@@ -49,6 +49,14 @@ def test_the_label_lies_inside_the_frame_wherever_the_box_is(side, corner):
     assert len(colored(label, LOST_RGB)[0]) > 0.02 * label[..., 0].size
 
 
+@pytest.mark.parametrize("y", [0, 5, 100])
+def test_a_label_does_not_hide_its_box(y):
+    frame = np.full((360, 640, 3), 255, np.uint8)
+    plain = draw_box(frame, (0, y, 40, 30), "", LOST_RGB)
+    image = draw_box(frame, (0, y, 40, 30), "LOST 0.12", LOST_RGB)
+    np.testing.assert_array_equal(image[y : y + 30, :40], plain[y : y + 30, :40])
+
+
 def test_a_note_that_is_too_long_is_made_to_fit():
     frame = np.full((240, 260, 3), 255, np.uint8)
     image = draw_box(frame, (300, 300, 5, 5), "", TRACKED_RGB, note="a note that is long " * 4)
