@@ -119,8 +119,9 @@ def make_model(config: Mapping, *, batch_norm_groups: int = 1, remat: bool = Fal
     """Builds the network from a plain nested dict (`ConfigDict.to_dict()`); keys: configs/base.py.
 
     `batch_norm_groups` and `remat` matter to training alone; see `BatchNorm` and `Encoder`.
-    Raises: ValueError for a backbone or compute type that does not exist.
+    Raises: ValueError for a backbone or compute type that does not exist, or impossible numbers.
     """
+    _check_numbers(config)
     name, dtype_name = config["backbone"]["name"], config["compute_dtype"]
     if name not in BACKBONES:
         raise ValueError(f"backbone.name is one of {sorted(BACKBONES)}, got {name!r}")
@@ -177,6 +178,28 @@ def _backbone_options(backbone: Mapping) -> dict:
     if foreign := [key for key in options if key not in fields and options[key]]:
         raise ValueError(f"backbone {name!r} has no {foreign}; switch them off in config.backbone")
     return {key: value for key, value in options.items() if key in fields}
+
+
+def _check_numbers(config: Mapping) -> None:
+    """Refuses numbers that no network has, naming their key."""
+    keys = ("backbone.width", "backbone.depth", "backbone.heads", "backbone.patch_size")
+    for key in (*keys, "head.channels", "template.size", "search.size"):
+        section, name = key.split(".")
+        value = config[section][name]
+        least = 8 if key == "head.channels" else 1  # halved three times
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"config.{key} is a whole number from {least} up, got {value!r}")
+    width, depth, heads = (config["backbone"][name] for name in ("width", "depth", "heads"))
+    if width % heads:
+        raise ValueError(f"config.backbone.width {width} does not divide into {heads} heads")
+    if late := [layer for layer in config["ce"]["layers"] if layer >= depth]:
+        raise ValueError(
+            f"config.ce.layers names blocks {late}, but blocks count from 0 to {depth - 1}"
+        )
+    for name in ("alpha", "beta", "delta"):
+        value = config["fda"][name]
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"config.fda.{name} is a finite number from 0 up, got {value}")
 
 
 def _to_map(tokens: jax.Array) -> jax.Array:

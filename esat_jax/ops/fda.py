@@ -48,18 +48,27 @@ def attend(
     Args:
       query, key, value: [B, N, H, d] of one float type.
       alpha, beta, delta: as in `fda_logits`.
-      implementation: "xla"; "fused", the GPU kernel of `fda_gpu`, which needs 16-bit floats and
-        plain numbers for the forces; or "auto", the kernel where it can run.
+      implementation: "xla"; "fused", the GPU kernel of `fda_gpu`, which needs a GPU, 16-bit floats,
+        plain numbers for the forces and d a power of two from 16 up; or "auto", the kernel where it
+        can run.
     Returns: [B, N, H, d] in the type of `value`. No attention map leaves this function.
-    Raises: ValueError if the three shapes differ, or for another `implementation`.
+    Raises: ValueError if the three shapes differ, for another `implementation`, or for "fused"
+      where it cannot run.
     """
     if not query.shape == key.shape == value.shape:
         shapes = f"{query.shape}, {key.shape} and {value.shape}"
         raise ValueError(f"query, key and value must have one shape, got {shapes}")
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(f"implementation is one of {IMPLEMENTATIONS}, got {implementation!r}")
-    fits = value.dtype.itemsize == 2 and jax.default_backend() == "gpu"
-    if implementation == "fused" or (implementation == "auto" and fits):
+    depth, backend = value.shape[-1], jax.default_backend()
+    fits = value.dtype.itemsize == 2 and depth >= 16 and depth.bit_count() == 1
+    fits = fits and backend == "gpu"
+    if implementation == "fused" and not fits:
+        raise ValueError(
+            "fda.implementation 'fused' needs a GPU, 16-bit floats and a head dimension that is a "
+            f"power of two from 16 up, got {backend}, {value.dtype} and {depth}; use 'auto'."
+        )
+    if implementation != "xla" and fits:
         fused = functools.partial(fused_attend, alpha=alpha, beta=beta, delta=delta)
         return per_device(fused, query, key, value)
     weights = jax.nn.softmax(_logits(query, key, alpha, beta, delta), axis=-1)  # [B, H, N, N]

@@ -166,6 +166,13 @@ def test_drop_path_drops_whole_examples_and_rescales_the_others():
         ({"compute_dtype": "float16"}, "one of .*'bfloat16', 'float32'.*got 'float16'"),
         ({"backbone.name": "hivit", "backbone.layer_scale": True}, r"has no \['layer_scale'\]"),
         ({"fda.implementation": "cuda"}, "one of .*'fused'.*got 'cuda'"),
+        ({"backbone.heads": 5}, "width 128 does not divide into 5 heads"),
+        ({"backbone.depth": 0}, "backbone.depth is a whole number from 1 up, got 0"),
+        ({"backbone.width": -8}, "backbone.width is a whole number from 1 up, got -8"),
+        ({"head.channels": 4}, "head.channels is a whole number from 8 up, got 4"),
+        ({"search.size": 0}, "search.size is a whole number from 1 up, got 0"),
+        ({"ce.layers": (2,)}, r"ce.layers names blocks \[2\], but blocks count from 0 to 1"),
+        ({"fda.alpha": float("nan")}, "fda.alpha is a finite number from 0 up, got nan"),
     ],
 )
 def test_impossible_settings_are_refused_in_words(override, message):

@@ -90,6 +90,29 @@ def test_bfloat16_inputs_accumulate_in_float32():
     np.testing.assert_allclose(attention_rows(query, key, **forces), exact[0], atol=1e-5)
 
 
+@pytest.mark.parametrize(("depth", "fused"), [(64, True), (48, False), (8, False)])
+def test_auto_is_the_kernel_where_it_can_run(monkeypatch, depth, fused):
+    shape, dtype = (2, 40, 3, depth), jnp.bfloat16
+    qkv = [jax.ShapeDtypeStruct(shape, dtype)] * 3
+
+    def lowered():  # for a GPU, which need not be here
+        lowered = jax.jit(lambda *qkv: attend(*qkv, alpha=0.1, beta=0.1, delta=0.1)).trace(*qkv)
+        return lowered.lower(lowering_platforms=("cuda",)).as_text()
+
+    map_type = "tensor<2x3x40x40xf32>"  # an attention map [B, H, N, N]
+    assert map_type in lowered()  # on the CPU
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    text = lowered()
+    assert ("triton" in text.lower()) == fused
+    assert (map_type not in text) == fused
+
+
+def test_the_kernel_is_refused_where_it_cannot_run():
+    query = jnp.ones((1, 4, 2, 64), jnp.bfloat16)
+    with pytest.raises(ValueError, match=r"needs a GPU, 16-bit floats .* got cpu, bfloat16 and 64"):
+        attend(query, query, query, implementation="fused")
+
+
 def test_shapes_that_differ_are_named():
     with pytest.raises(ValueError, match=r"\(1, 4, 2, 8\) and \(1, 5, 2, 8\)"):
         fda_logits(np.ones((1, 4, 2, 8)), np.ones((1, 5, 2, 8)), alpha=0.1, beta=0.1, delta=0.1)
