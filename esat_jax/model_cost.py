@@ -26,7 +26,7 @@ from esat_jax.models.encoder import Attention, Block, ForceDirectedAttention
 from esat_jax.models.esat import make_model
 from esat_jax.models.patches import PatchEmbed
 from esat_jax.state_dict_fit import unused_default
-from esat_jax.torch_names import entries
+from esat_jax.torch_names import FORMATS, entries
 
 POSITIONS = "positions"
 PRODUCTS = "attention: QK^T and AV"
@@ -214,8 +214,10 @@ def _total(costs: Iterable[Cost]) -> Cost:
 
 
 def _unused_in_torch(config: Mapping) -> dict[str, int]:
-    """Counters of batches are integers, so no parameters."""
+    """Counters of batches are integers, so no parameters; a trunk without a table has none."""
     unused = {}
+    if config["backbone"]["name"] not in FORMATS["esat"].backbones:
+        return unused
     for entry in entries("esat", config):
         default = unused_default(entry.path, config["backbone"]["width"])
         if default is not None and default.dtype.kind == "f":

@@ -13,8 +13,7 @@ from esat_jax.models.encoder import (
     drop_path,
     layer_norm,
 )
-from esat_jax.models.patches import PatchEmbed, split_patches
-from esat_jax.models.vit import position_embedding
+from esat_jax.models.patches import PatchEmbed, position_embedding, split_patches
 
 STAGE_BLOCKS = 4  # MLP blocks in each of the first two stages ("depth 2" counts two per layer)
 STEM_PATCH = 4  # pixels per side of a stem cell; 4x4 cells merge twice into one token

@@ -46,3 +46,9 @@ class PatchEmbed(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
         out = jnp.einsum("...hwc,hwcd->...d", patches, kernel.astype(self.dtype))
         return out + jnp.broadcast_to(bias.astype(self.dtype), out.shape)
+
+
+def position_embedding(module: nn.Module, name: str, tokens: jax.Array) -> jax.Array:
+    """The learned positions [1, N, D] of one crop, a parameter of the calling module."""
+    normal = nn.initializers.truncated_normal(0.02)
+    return module.param(f"pos_embed_{name}", normal, (1, *tokens.shape[1:]))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from esat_jax.models.candidates import CandidateElimination
 from esat_jax.models.encoder import Encoded, Encoder, ForceDirectedAttention
-from esat_jax.models.patches import PatchEmbed
+from esat_jax.models.patches import PatchEmbed, position_embedding
 
 
 class ViT(nn.Module):
@@ -76,9 +76,3 @@ class ViT(nn.Module):
             keep_ratio=keep_ratio,
             train=train,
         )
-
-
-def position_embedding(module: nn.Module, name: str, tokens: jax.Array) -> jax.Array:
-    """The learned positions [1, N, D] of one crop, a parameter of the calling module."""
-    normal = nn.initializers.truncated_normal(0.02)
-    return module.param(f"pos_embed_{name}", normal, (1, *tokens.shape[1:]))
