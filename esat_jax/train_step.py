@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from flax.traverse_util import unflatten_dict
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from esat_jax import sharding
 from esat_jax.initial_variables import initial_variables, variable_shapes
 from esat_jax.losses import tracking_loss
+from esat_jax.micro_batches import MicroBatches
 from esat_jax.models.encoder import Encoded
 from esat_jax.models.esat import ESAT, TrackerOutput, make_model
 from esat_jax.models.patches import MEAN, STD
@@ -236,11 +237,11 @@ def _make_forward(config: Mapping, mesh: Mesh) -> Callable[..., tuple[TrackerOut
         params: dict, batch_stats: dict, frames: dict, keep_ratio: float, rng: jax.Array
     ) -> tuple[TrackerOutput, dict]:
         inputs = {name: frames[name] for name in ("template", "search", "template_box_cxcywh")}
-        chunks = _Chunks(len(inputs["search"]), accumulate, mesh)
+        micro = MicroBatches(len(inputs["search"]), accumulate, mesh)
 
         def encode(params: dict, inputs: dict, index: jax.Array) -> Encoded:
             crops = inputs["template"], inputs["search"]
-            with _over(mesh), nn.intercept_methods(chunks.dropout(index)):
+            with _over(mesh), nn.intercept_methods(micro.dropout(index)):
                 return model.apply(
                     {"params": params},
                     *crops,
@@ -258,9 +259,9 @@ def _make_forward(config: Mapping, mesh: Mesh) -> Callable[..., tuple[TrackerOut
             _, encoded = jax.lax.scan(
                 lambda _, one: (None, repeat(params, *one)),
                 None,
-                (jax.tree.map(chunks.split, inputs), jnp.arange(accumulate)),
+                (jax.tree.map(micro.split, inputs), jnp.arange(accumulate)),
             )
-            encoded = jax.tree.map(chunks.join, encoded)
+            encoded = jax.tree.map(micro.join, encoded)
         variables = {"params": params, "batch_stats": batch_stats}
         out, updated = model.apply(
             variables, encoded, train=True, mutable="batch_stats", method=ESAT.read
@@ -268,50 +269,6 @@ def _make_forward(config: Mapping, mesh: Mesh) -> Callable[..., tuple[TrackerOut
         return out, updated["batch_stats"]
 
     return forward
-
-
-class _Chunks:
-    """The micro-batches of a batch [F, ...]: each device's part is cut, so nothing travels."""
-
-    def __init__(self, num_frames: int, number: int, mesh: Mesh) -> None:
-        if num_frames % (mesh.size * number):
-            raise ValueError(
-                f"{num_frames} pairs a step do not divide into config.optim.accumulate = {number} "
-                f"micro-batches on each of {mesh.size} devices; change it or config.batch_size."
-            )
-        self.number, self._devices, self._num_frames = number, mesh.size, num_frames
-        self._places = NamedSharding(mesh, PartitionSpec(None, sharding.AXIS))
-
-    def split(self, array: jax.Array) -> jax.Array:
-        """[F, ...] -> [number, F / number, ...]."""
-        parts = array.reshape(self._devices, self.number, -1, *array.shape[1:])
-        parts = jnp.swapaxes(parts, 0, 1).reshape(self.number, -1, *array.shape[1:])
-        return jax.lax.with_sharding_constraint(parts, self._places)
-
-    def join(self, parts: jax.Array) -> jax.Array:
-        """The opposite of `split`."""
-        shape = parts.shape[2:]
-        array = jnp.swapaxes(parts.reshape(self.number, self._devices, -1, *shape), 0, 1)
-        return array.reshape(self._num_frames, *shape)
-
-    def dropout(self, index: jax.Array) -> Callable:
-        """Makes drop path in micro-batch `index` draw what it draws in the whole batch."""
-
-        def intercept(
-            call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext
-        ) -> jax.Array:
-            layer = context.module
-            if self.number == 1 or not isinstance(layer, nn.Dropout):
-                return call(*args, **kwargs)
-            (branch,), keep = args, 1 - layer.rate
-            if kwargs["deterministic"] or keep == 1:
-                return branch
-            rng = layer.make_rng(layer.rng_collection)
-            kept = jax.random.bernoulli(rng, keep, (self._num_frames, *[1] * (branch.ndim - 1)))
-            kept = jnp.broadcast_to(self.split(kept)[index], branch.shape)
-            return jnp.where(kept, branch / keep, jnp.zeros_like(branch))
-
-        return intercept
 
 
 def _loss(
