@@ -10,9 +10,14 @@ import time
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from configs.esat_vit_b256 import get_config
+from esat_jax.initial_variables import initial_variables
 from esat_jax.metric_log import read_rows
+from esat_jax.torch_weights import export_state_dict
 from esat_jax.weights import load_weights
+from launch.train import pretrained_variables
 
 KEYS = {
     "data.samples_per_epoch": 24,  # three steps
@@ -132,3 +137,24 @@ def test_a_missing_root_is_one_sentence(tmp_path):
     assert str(root) in errors
     assert errors.startswith("error: ")
     assert errors.count("\n") == 1
+
+
+def test_a_pretrained_backbone_is_taken_and_the_heads_are_not(tmp_path):
+    config = get_config("smoke")
+    config.pretrained = str(tmp_path / "mae.safetensors")
+    other = initial_variables(config.to_dict(), config.seed + 1)
+    state = export_state_dict(other, config, "mae")
+    state = {name: np.ascontiguousarray(value) for name, value in state.items()}
+    save_file(state, config.pretrained, metadata={"format": "pt"})
+    params = pretrained_variables(config.to_dict())["params"]
+    path = ("backbone", "encoder", "block_01", "attention", "qkv", "kernel")
+    found, expected = params, other["params"]
+    for name in path:
+        found, expected = found[name], expected[name]
+    np.testing.assert_array_equal(found, expected)
+    own = initial_variables(config.to_dict(), config.seed)["params"]["box_head"]["score"]["conv_1"]
+    np.testing.assert_array_equal(params["box_head"]["score"]["conv_1"]["kernel"], own["kernel"])
+
+
+def test_without_a_file_nothing_is_pretrained():
+    assert pretrained_variables(get_config("smoke").to_dict()) is None
