@@ -128,18 +128,31 @@ class Estimate:
     count: int
 
 
+def packed_frames(sequence: Sequence) -> np.ndarray:
+    """Frames of a sequence that are packed: the visible ones, and every still."""
+    return np.flatnonzero(sequence.visible | (not sequence.is_video))
+
+
+def num_packed_frames(dataset: Dataset) -> np.ndarray:
+    """How many `packed_frames` each sequence has, int64; a data set is all videos or all stills."""
+    stills = len(dataset) and not dataset[0].is_video
+    return np.asarray(dataset.lengths if stills else dataset.num_visible, np.int64)
+
+
 def estimate(
     dataset: Dataset, rule: PackRule, search: CropRule, rng: np.random.Generator, count: int = 100
 ) -> Estimate:
     """Packs `count` random frames, keeps nothing, and looks at what came out.
 
-    Raises: FrameError if none of them could be packed.
+    Raises: FrameError if none of them could be packed; ValueError if there are none.
     """
     found, problem = [], None
-    lengths = np.asarray(dataset.num_visible, np.float64)
+    lengths = num_packed_frames(dataset)
+    if not lengths.sum():
+        raise ValueError(f"{dataset.name}: no frame is visible, so there is nothing to pack.")
     for number in rng.choice(len(dataset), count, p=lengths / lengths.sum()):
         sequence = dataset[int(number)]
-        i = int(rng.choice(np.flatnonzero(sequence.visible)))
+        i = int(rng.choice(packed_frames(sequence)))
         start = time.perf_counter()
         try:
             record, box_xywh = pack_frame(sequence, i, rule)

@@ -19,7 +19,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 
 from data_pipeline.index import Entry, Index, make_index, write_index
 from data_pipeline.packed import ANNOTATIONS, FORMAT, MANIFEST, RECORD, read_manifest
-from data_pipeline.packing import PackRule, pack_frame
+from data_pipeline.packing import PackRule, num_packed_frames, pack_frame, packed_frames
 from data_pipeline.sequences import Dataset, FrameError
 from data_pipeline.stores import MEMBER_COLUMNS
 
@@ -82,12 +82,12 @@ def verify(root: Path) -> Iterator[tuple[str, str]]:
 
 def make_settings(dataset: Dataset, rule: PackRule, frames_per_shard: int) -> dict:
     """All that decides what the shards hold; a run goes on only with the same."""
-    visible = np.asarray(dataset.num_visible, np.int64)
+    frames = num_packed_frames(dataset)
     settings = {
         "dataset": dataset.name.partition(":")[0],  # the place may change
         "num_sequences": len(dataset),
-        "num_frames": int(visible.sum()),
-        "lengths_sha256": hashlib.sha256(visible.tobytes()).hexdigest(),
+        "num_frames": int(frames.sum()),
+        "lengths_sha256": hashlib.sha256(frames.tobytes()).hexdigest(),
         "frames_per_shard": frames_per_shard,
         **dataclasses.asdict(rule),
     }
@@ -118,7 +118,7 @@ def begin(root: Path, settings: dict) -> None:
 def plan_shards(dataset: Dataset, frames_per_shard: int) -> list[tuple[int, int]]:
     """Runs [first, last) of sequences that become a shard each, with whole sequences."""
     shards, first, frames = [], 0, 0
-    for i, count in enumerate(dataset.num_visible):
+    for i, count in enumerate(num_packed_frames(dataset)):
         if frames and frames + count > frames_per_shard:
             shards.append((first, i))
             first, frames = i, 0
@@ -130,11 +130,14 @@ def finished(path: Path) -> dict | None:
     """The note of a shard that is whole, from its own file or the manifest; else None."""
     if not path.exists():
         return None
+    note = None
     with contextlib.suppress(OSError, ValueError):
-        return json.loads(_note_path(path).read_text())
+        notes = read_manifest(path.parent)["shards"]
+        note = next((n for n in notes if n["file"] == path.name), None)
     with contextlib.suppress(OSError, ValueError):
-        return next(n for n in read_manifest(path.parent)["shards"] if n["file"] == path.name)
-    return None
+        note = json.loads(_note_path(path).read_text())
+    whole = note is not None and note["bytes"] == path.stat().st_size
+    return note if whole else None
 
 
 def write_shard(
@@ -154,7 +157,7 @@ def write_shard(
             facts = {"name": sequence.name, "is_video": sequence.is_video}
             boxes_xywh = np.full((len(sequence), 4), np.nan)
             members = np.full((len(sequence), MEMBER_COLUMNS), -1)
-            for frame in np.flatnonzero(sequence.visible | (not sequence.is_video)):
+            for frame in packed_frames(sequence):
                 try:
                     record, boxes_xywh[frame] = pack_frame(sequence, int(frame), rule)
                 except FrameError as error:

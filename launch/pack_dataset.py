@@ -20,8 +20,14 @@ from tqdm import tqdm
 from data_pipeline import shards
 from data_pipeline.augment import CropRule
 from data_pipeline.datasets import make_dataset
-from data_pipeline.packed import read_manifest
-from data_pipeline.packing import Estimate, PackRule, estimate, needed_reach
+from data_pipeline.packed import PackedDataset, read_manifest
+from data_pipeline.packing import (
+    Estimate,
+    PackRule,
+    estimate,
+    needed_reach,
+    num_packed_frames,
+)
 from data_pipeline.sequences import Dataset
 from launch import errors
 
@@ -35,7 +41,11 @@ _SIGMAS = flags.DEFINE_float(
     "sigmas", 3.0, "Scale jitter up to so many standard deviations is served.", lower_bound=0.0
 )
 _QUALITY = flags.DEFINE_integer(
-    "quality", 95, "JPEG quality of frames that were no JPEG before; others keep theirs."
+    "quality",
+    95,
+    "JPEG quality of frames that were no JPEG before; others keep theirs.",
+    lower_bound=1,
+    upper_bound=100,
 )
 _MAX_TARGET = flags.DEFINE_integer(
     "max_target",
@@ -77,6 +87,11 @@ def main(argv: list[str]) -> int:
         _KEEP_FILES.value,
     )
     dataset = make_dataset(_DATASET.value, _ROOT.value)
+    if isinstance(dataset, PackedDataset):
+        raise ValueError(
+            f"{_DATASET.value} is packed already, and its frames are in part: "
+            "pack the data set that it was made from."
+        )
     expected = estimate(dataset, rule, rules[1], np.random.default_rng(0))
     announce(dataset, expected, reach, output)
     return pack(dataset, output, rule)
@@ -84,7 +99,7 @@ def main(argv: list[str]) -> int:
 
 def announce(dataset: Dataset, expected: Estimate, reach: float, output: Path) -> None:
     """Says what packing will cost. Raises: ValueError if the disk has not the space."""
-    frames = int(np.sum(dataset.num_visible))
+    frames = int(num_packed_frames(dataset).sum())
     size, done = frames * expected.frame_bytes, size_of(output)
     seconds = frames * expected.frame_seconds / max(1, _NUM_WORKERS.value)
     print(
@@ -111,7 +126,7 @@ def announce(dataset: Dataset, expected: Estimate, reach: float, output: Path) -
 def pack(dataset: Dataset, output: Path, rule: PackRule) -> int:
     """Packs with a progress bar and says what could not be packed; returns the exit status."""
     problems, examples, stored = Counter(), [], 0
-    total = int(np.sum(dataset.num_visible))
+    total = int(num_packed_frames(dataset).sum())
     notes = shards.pack_dataset(
         dataset,
         output,

@@ -15,7 +15,7 @@ from data_pipeline.crop import CropGeometry, jitter_box_xywh
 from data_pipeline.datasets import make_dataset
 from data_pipeline.layouts import write_sequences
 from data_pipeline.packed import RECORD, open_packed
-from data_pipeline.packing import PackRule, estimate, needed_reach
+from data_pipeline.packing import PackRule, estimate, needed_reach, num_packed_frames
 from data_pipeline.pipeline import make_train_batches
 from data_pipeline.scene import SceneRule
 from data_pipeline.sequences import FrameError
@@ -296,6 +296,7 @@ def test_stills_are_packed_though_no_flag_says_visible(tmp_path):
     plain = make_dataset("stills", tmp_path, str(tmp_path / "cache"))
     notes = pack(plain, tmp_path / "packed")
     assert [(note["frames"], note["problems"]) for note in notes] == [(1, {"unusable": 1})]
+    assert num_packed_frames(plain).sum() == 2
     still = open_packed(tmp_path / "packed")[0]
     assert not still.is_video
     assert still.open_frame(0).width == WIDTH

@@ -55,6 +55,13 @@ def test_costs_are_said_shards_written_and_damage_found(root):
     assert f"{shard}: has " in done.stdout
     assert "2 of 3 files" in done.stdout
 
+    done = run(*packing, "--frames_per_shard=1", "--num_workers=1")  # over the damaged shard
+    assert done.returncode == 0, done.stderr
+    assert run(f"--output={output}", "--verify").returncode == 0
+    done = run(f"--root={root}", "--dataset=packed:packed", f"--output={root / 'again'}")
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("pack the data set that it was made from.")
+
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
