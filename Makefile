@@ -10,7 +10,7 @@ INSTALLED := .venv/installed-$(notdir $(REQUIREMENTS))
 .PHONY: test demo lint
 
 test: $(INSTALLED)
-	.venv/bin/python -m pytest -m "not gpu" --dist worksteal $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -m "not gpu and not soak" --dist worksteal $(PYTEST_ARGS)
 
 demo: $(INSTALLED)
 	.venv/bin/python -m launch.demo

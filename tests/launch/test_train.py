@@ -106,7 +106,7 @@ def test_sigterm_and_kill_lose_nothing(unbroken, tmp_path):
     assert [row["step"] for row in read_rows(tmp_path)] == [1, 2, 3, 3, 4, 5, 6, 6]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_kill_at_twenty_random_moments(unbroken, tmp_path):
     expected, cache, _ = unbroken
     rng = random.Random(0)
