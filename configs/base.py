@@ -170,7 +170,9 @@ def get_base_config() -> ConfigDict:
     # Names of sequences to leave out, for files known to be damaged.
     config.data.skip_sequences = ()
     # Largest share of an epoch's samples (and ten more) for which draws may be skipped because of
-    # damaged files and boxes; then the run stops with the list. Our choice; OSTrack skips silently.
+    # damaged files and boxes, and of a data set's sequences (and ten more, at most half) that may
+    # be left out for their annotations; then the run stops with the list. Our choice; OSTrack
+    # skips silently.
     config.data.max_skip_share = 0.01
     # Validation set, its samples, and the epochs between validations; nothing is selected by it.
     # OSTrack.

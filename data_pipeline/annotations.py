@@ -1,12 +1,26 @@
 """Text files with boxes and flags, as the data sets and their users write them."""
 
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 
 FIX = "Fetch the sequence again, or list it in config.data.skip_sequences."
+_TOO_LARGE = 2**63  # for int64
 _SHOWN = 60  # characters of a wrong line that a message quotes
+
+
+class AnnotationFault(ValueError):
+    """Annotations that cannot be used.
+
+    Attributes: cause, what they are counted under; part, where in a reader's source they are, if
+      the rest of it can be used.
+    """
+
+    def __init__(self, cause: str, message: str, part: str = "") -> None:
+        super().__init__(message)
+        self.cause, self.part = cause, part
 
 
 def read_boxes(path: str | Path) -> np.ndarray:
@@ -20,7 +34,7 @@ def parse_boxes(data: bytes, where: str) -> np.ndarray:
     Four times `nan` is a frame without the target. Negative and zero sizes are kept as they are.
     The last line need not end in a line break.
     Args: where: the file's name, for messages.
-    Raises: ValueError naming the line that is anything else.
+    Raises: AnnotationFault naming the line that is anything else.
     """
     boxes = []
     for number, line in enumerate(_lines(data, where), start=1):
@@ -29,23 +43,40 @@ def parse_boxes(data: bytes, where: str) -> np.ndarray:
         except ValueError:
             box = []
         if len(box) != 4:
-            raise ValueError(
+            polygon = " (eight are a polygon: write the box around it)" * (len(box) == 8)
+            raise AnnotationFault(
+                "damaged box",
                 f"{where}:{number}: expected four numbers 'x,y,w,h' in pixels, "
-                f"got {_quoted(line)}. {FIX}"
+                f"got {_quoted(line)}{polygon}. {FIX}",
             )
         boxes.append(box)
     if not boxes:
-        raise ValueError(f"{where}: expected one box per frame, the file is empty. {FIX}")
+        raise AnnotationFault(
+            "empty file", f"{where}: expected one box per frame, the file is empty. {FIX}"
+        )
     boxes_xywh = np.array(boxes)
     finite = np.isfinite(boxes_xywh)
     wrong = ~(finite.all(axis=1) | np.isnan(boxes_xywh).all(axis=1))
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise ValueError(
+        raise AnnotationFault(
+            "damaged box",
             f"{where}:{row + 1}: a box is four finite numbers, or four nan if the target is "
-            f"absent, got {_quoted(','.join(map(str, boxes[row])))}. {FIX}"
+            f"absent, got {_quoted(','.join(map(str, boxes[row])))}. {FIX}",
         )
     return boxes_xywh
+
+
+def parse_json_box(row: object) -> np.ndarray:
+    """A box of a JSON file: four finite numbers [x, y, w, h], then perhaps names -> float64 [4].
+
+    Raises: ValueError, without the file's name, for anything else, such as a fifth number.
+    """
+    numbers, names = (row[:4], row[4:]) if isinstance(row, list) else ([], [])
+    is_box = len(numbers) == 4 and all(type(number) in (int, float) for number in numbers)
+    if not (is_box and all(map(_is_finite, numbers)) and all(isinstance(n, str) for n in names)):
+        raise ValueError(f"a box is four finite numbers [x, y, w, h], got {_quoted(str(row))}")
+    return np.array(numbers, np.float64)
 
 
 def read_flags(path: str | Path) -> np.ndarray:
@@ -57,27 +88,34 @@ def parse_flags(data: bytes, where: str) -> np.ndarray:
     """Whole numbers, one a line or all in one line -> int64 [F].
 
     Args: where: the file's name, for messages.
-    Raises: ValueError naming the line that holds anything else.
+    Raises: AnnotationFault naming the line that holds anything else.
     """
     flags = []
     for number, line in enumerate(_lines(data, where), start=1):
         try:
-            flags += [int(field) for field in _fields(line)]
+            values = [int(field) for field in _fields(line)]
         except ValueError:
-            raise ValueError(
+            values = [_TOO_LARGE]
+        if any(abs(value) >= _TOO_LARGE for value in values):
+            raise AnnotationFault(
+                "damaged flag",
                 f"{where}:{number}: expected whole numbers, one per frame, got {_quoted(line)}. "
-                f"{FIX}"
-            ) from None
+                f"{FIX}",
+            )
+        flags += values
     if not flags:
-        raise ValueError(f"{where}: expected one number per frame, the file is empty. {FIX}")
+        raise AnnotationFault(
+            "empty file", f"{where}: expected one number per frame, the file is empty. {FIX}"
+        )
     return np.array(flags, np.int64)
 
 
 def check_length(flags: np.ndarray, boxes_xywh: np.ndarray, where: str) -> np.ndarray:
-    """Returns the flags. Raises: ValueError unless there is one for each box."""
+    """Returns the flags. Raises: AnnotationFault unless there is one for each box."""
     if len(flags) != len(boxes_xywh):
-        raise ValueError(
-            f"{where}: expected {len(boxes_xywh)} numbers, one per box, got {len(flags)}. {FIX}"
+        raise AnnotationFault(
+            "wrong count",
+            f"{where}: expected {len(boxes_xywh)} numbers, one per box, got {len(flags)}. {FIX}",
         )
     return flags
 
@@ -96,7 +134,9 @@ def _lines(data: bytes, where: str) -> list[str]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"{where}: expected text, the file is binary or damaged. {FIX}") from None
+        raise AnnotationFault(
+            "damaged file", f"{where}: expected text, the file is binary or damaged. {FIX}"
+        ) from None
     return text.rstrip().splitlines()
 
 
@@ -105,6 +145,13 @@ def _fields(line: str) -> list[str]:
     if "," in line:
         return line.strip().rstrip(",").split(",")
     return line.split()
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
 
 
 def _quoted(line: str) -> str:

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from data_pipeline.annotations import has_area
-from data_pipeline.datasets import find_dataset
+from data_pipeline.datasets import REGISTRY, find_dataset
 from data_pipeline.index_cache import build_index
 from data_pipeline.records import is_image
 from data_pipeline.sequences import Dataset, FrameError, Sequence
@@ -34,10 +34,6 @@ KNOWN = {  # what is known of files as published
 }
 _MORE_FRAMES_THAN_BOXES = {"monkey-17"}
 _SHARED_FOLDERS = {"otb", "uav123"}  # several sequences, or more frames than are used
-_EVALUATED = {
-    *("lasot_test", "lasot_ext", "got10k_val", "got10k_test", "trackingnet_test", "tnl2k_test"),
-    *("otb", "uav123", "nfs"),
-}
 _SHOWN_NAMES = 10
 _FETCH = "Fetch the sequence again."
 
@@ -59,14 +55,14 @@ def examine_dataset(name: str, root: str) -> tuple[Dataset, list[Finding]]:
     """Reads all annotations anew and compares the number of sequences with what is published.
 
     Args: name, root: as for `make_dataset`.
-    Raises: ValueError if the data set is not there at all.
+    Raises: ValueError if the data set is not there, or in another layout.
     """
     _sizes.cache_clear()
     known, store = find_dataset(name, root)
     index = build_index(name.partition(":")[0], known.reader, store)
     findings = [
-        Finding(True, "annotation", source, text + _known(source))
-        for source, text in index.header["problems"]
+        Finding(True, cause, source, text + _known(source))
+        for source, cause, text in index.header["faults"]
     ]
     missing = known.reader.missing(store)
     there = len(index) + len(findings)
@@ -92,13 +88,33 @@ def examine_sequence(sequence: Sequence, frames: str) -> list[Finding]:
     "exists" finds missing, empty and superfluous files and looks into the first image; "decode"
     looks into all of them.
     """
-    findings = _examine_boxes(sequence)
+    return examine_together([sequence], frames)
+
+
+def examine_together(sequences: list[Sequence], frames: str) -> list[Finding]:
+    """As `examine_sequence`, of stills that show one photograph, which is looked at once."""
+    findings = [finding for sequence in sequences for finding in _examine_boxes(sequence)]
     if frames != "none":
-        findings += _examine_files(sequence)
-        count = len(sequence) if frames == "decode" else int(sequence.is_video)
-        findings += _examine_images(sequence, count)
-    known = _known(sequence.name)
-    return [dataclasses.replace(finding, text=finding.text + known) for finding in findings]
+        first = sequences[0]
+        findings += _examine_files(first)
+        sizes, damaged = _decode(first, len(first) if frames == "decode" else 1)
+        findings += damaged
+        for sequence in sequences:
+            findings += _examine_places(sequence, sizes)
+    return [
+        dataclasses.replace(finding, text=finding.text + _known(finding.sequence))
+        for finding in findings
+    ]
+
+
+def group_stills(dataset: Dataset) -> list[list[int]]:
+    """Places of sequences to `examine_together`: those on one photograph, or one video."""
+    if not len(dataset) or dataset[0].is_video:
+        return [[i] for i in range(len(dataset))]
+    groups: dict[str, list[int]] = {}
+    for i, still in enumerate(dataset):
+        groups.setdefault(still.frames.path(0), []).append(i)
+    return list(groups.values())
 
 
 def _examine_boxes(sequence: Sequence) -> list[Finding]:
@@ -122,7 +138,7 @@ def _examine_boxes(sequence: Sequence) -> list[Finding]:
         return findings
     if not has_area(boxes_xywh[0]):
         text = "the first frame has no box, so that no tracker can start there."
-        fault = sequence.dataset.partition(":")[0] in _EVALUATED
+        fault = REGISTRY[sequence.dataset.partition(":")[0]].evaluated
         findings.append(Finding(fault, "no first box", name, text))
     visible = int(sequence.visible.sum())
     secret = len(sequence) > 1 and absent[1:].all()
@@ -157,11 +173,11 @@ def _examine_files(sequence: Sequence) -> list[Finding]:
     return findings
 
 
-def _examine_images(sequence: Sequence, count: int) -> list[Finding]:
-    """Decodes the first `count` frames."""
+def _decode(sequence: Sequence, count: int) -> tuple[np.ndarray, list[Finding]]:
+    """Sizes of the first `count` frames, int64 [count, 2] width and height, 0 if damaged."""
     name = sequence.name
     errors: dict[str, list[FrameError]] = {}
-    sizes = np.zeros((count, 2), np.int64)  # width, height
+    sizes = np.zeros((count, 2), np.int64)
     for i in range(count):
         try:
             sizes[i] = sequence.read_frame(i).shape[1::-1]
@@ -172,19 +188,24 @@ def _examine_images(sequence: Sequence, count: int) -> list[Finding]:
         for cause, those in errors.items()
         if cause not in ("missing", "empty")  # `_examine_files` told
     ]
-    readable = sizes[:, 0] > 0
-    kinds = np.unique(sizes[readable], axis=0)
+    kinds = np.unique(sizes[sizes[:, 0] > 0], axis=0)
     if len(kinds) > 1:
         text = "frames have different sizes: " + ", ".join(f"{w} x {h}" for w, h in kinds) + " px."
         findings.append(Finding(False, "changing size", name, text))
-    boxes_xywh = sequence.boxes_xywh[:count]
+    return sizes, findings
+
+
+def _examine_places(sequence: Sequence, sizes: np.ndarray) -> list[Finding]:
+    """Compares the first boxes with the sizes of their frames, as `_decode` returns them."""
+    boxes_xywh = sequence.boxes_xywh[: len(sizes)]
     first, last = boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]
-    outside = has_area(boxes_xywh) & ((first >= sizes) | (last <= 0)).any(axis=1) & readable
-    if outside.any():
-        text = f"boxes outside their frame: {outside.sum()}, first that of frame "
-        text += f"{np.argmax(outside)}. Correct them, or skip the sequence."
-        findings.append(Finding(True, "box outside", name, text))
-    return findings
+    beside = ((first >= sizes) | (last <= 0)).any(axis=1)
+    outside = has_area(boxes_xywh) & beside & (sizes[:, 0] > 0)
+    if not outside.any():
+        return []
+    text = f"boxes outside their frame: {outside.sum()}, first that of frame {np.argmax(outside)}. "
+    text += "Correct them, or skip the sequence."
+    return [Finding(True, "box outside", sequence.name, text)]
 
 
 @functools.lru_cache(maxsize=16)

@@ -65,6 +65,8 @@ class Got10k:
 
     def sources(self, store: Store) -> list[str]:
         """Folders of the listed sequences that are there."""
+        if self._folder not in store.list():
+            return []
         there = set(store.list(self._folder))
         return [f"{self._folder}/{name}" for name in self.names(store) if name in there]
 

@@ -138,5 +138,6 @@ def drawable(dataset: Dataset, num_search: int) -> np.ndarray:
         raise ValueError(
             f"{dataset.name}: none of its {len(dataset)} sequences can be drawn ({left_out})."
         )
-    _LOG.info("%s: %d sequences; left out: %s", dataset.name, accepted.sum(), left_out)
+    level = logging.WARNING if +reasons else logging.INFO
+    _LOG.log(level, "%s: %d sequences; left out: %s", dataset.name, accepted.sum(), left_out)
     return np.flatnonzero(accepted)

@@ -69,8 +69,16 @@ def make_val_batches(
 
 
 def open_datasets(data: Mapping, key: str) -> list[Dataset]:
-    """The data sets that config.data's `key` names, without its skip_sequences."""
-    return [make_dataset(name, data["root"], skip=data["skip_sequences"]) for name in data[key]]
+    """The data sets that config.data's `key` names, without what it says to leave out."""
+    return [
+        make_dataset(
+            name,
+            data["root"],
+            skip=data["skip_sequences"],
+            max_skip_share=data["max_skip_share"],
+        )
+        for name in data[key]
+    ]
 
 
 def _augment_rule(data: Mapping) -> AugmentRule:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from data_pipeline.annotations import FIX, has_area, parse_boxes
+from data_pipeline.annotations import FIX, AnnotationFault, has_area, parse_boxes
 from data_pipeline.sequences import Frames
 from data_pipeline.stores import Store
 
@@ -40,8 +40,11 @@ class Reader(Protocol):
         Raises: ValueError or OSError if not even that can be told.
         """
 
-    def read(self, store: Store, source: str) -> Iterable[Record]:
-        """The sequences of a source, one for a video. Raises: ValueError, OSError."""
+    def read(self, store: Store, source: str) -> Iterable[Record | AnnotationFault]:
+        """The sequences of a source, one for a video, and faults in parts that are left out.
+
+        Raises: AnnotationFault, OSError if no more of the source can be used.
+        """
 
     def missing(self, store: Store) -> list[str]:
         """What the complete data set has and this one has not; empty if there is no list of it."""
@@ -74,11 +77,12 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 
 
 def one_box_per_image(boxes_xywh: np.ndarray, names: list[str], where: str) -> np.ndarray:
-    """Returns the boxes. Raises: ValueError unless there is one for each image."""
+    """Returns the boxes. Raises: AnnotationFault unless there is one for each image."""
     if len(boxes_xywh) != len(names):
-        raise ValueError(
+        raise AnnotationFault(
+            "wrong count",
             f"{where}: expected one box for each of the {len(names)} images of the sequence, got "
-            f"{len(boxes_xywh)}. {FIX}"
+            f"{len(boxes_xywh)}. {FIX}",
         )
     return boxes_xywh
 

@@ -6,8 +6,7 @@ import posixpath
 from collections.abc import Iterator
 from typing import ClassVar
 
-import numpy as np
-
+from data_pipeline.annotations import AnnotationFault, parse_json_box
 from data_pipeline.records import Record, video
 from data_pipeline.sequences import Frames
 from data_pipeline.stores import Store
@@ -35,22 +34,35 @@ class Stills:
         """The one list, if it is there."""
         return [_LIST] if store.exists(_LIST) else []
 
-    def read(self, store: Store, source: str) -> Iterator[Record]:
-        """All boxes, in the order of the list."""
+    def read(self, store: Store, source: str) -> Iterator[Record | AnnotationFault]:
+        """All boxes, in the order of the list, and a fault for each line that is wrong."""
         for number, line in enumerate(store.read_bytes(source).splitlines(), start=1):
+            if not line.strip():
+                continue
             try:
-                photograph = json.loads(line)
-                file, boxes = photograph["file"], photograph["boxes"]
-                if photograph.get("pseudo") and not self.pseudo:
-                    continue
-                boxes_xywh = np.array([box[:4] for box in boxes], np.float64).reshape(-1, 4)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(
+                stills = self._parse_line(line)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                yield AnnotationFault(
+                    "damaged line",
                     f"{store.where(source)}:{number}: expected a line such as "
                     '{"file": "a.jpg", "boxes": [[x, y, w, h]]}, got one that is wrong '
-                    f"({type(error).__name__}: {error}); correct or remove it."
-                ) from None
-            folder, name = posixpath.split(f"stills/{file}")
-            for i in range(len(boxes_xywh)):
-                still = video(f"{file}#{i}", Frames(folder, names=(name,)), boxes_xywh[i : i + 1])
-                yield dataclasses.replace(still, is_video=False)
+                    f"({type(error).__name__}: {error}); correct or remove it.",
+                    part=f"line {number}",
+                )
+            else:
+                yield from stills
+
+    def _parse_line(self, line: bytes) -> list[Record]:
+        photograph = json.loads(line)
+        file, boxes = photograph["file"], photograph["boxes"]
+        if not isinstance(file, str):
+            raise TypeError(f"a file's name is text, got {file!r}")
+        if photograph.get("pseudo") and not self.pseudo:
+            return []
+        folder, name = posixpath.split(f"stills/{file}")
+        stills = []
+        for number, box in enumerate(boxes):
+            box_xywh = parse_json_box(box)[None]
+            still = video(f"{file}#{number}", Frames(folder, names=(name,)), box_xywh)
+            stills.append(dataclasses.replace(still, is_video=False))
+        return stills

@@ -183,6 +183,17 @@ def open_store(root: str | os.PathLike) -> Store:
     return store
 
 
+def is_folder(store: Store, path: str) -> bool:
+    """Whether this is no file; a folder or archive that cannot be read is a folder."""
+    try:
+        store.list(path)
+    except (FileNotFoundError, NotADirectoryError):  # what an archive says of a file, and a disk
+        return False
+    except OSError:
+        return True
+    return True
+
+
 class _Member(NamedTuple):
     place: tuple[int, int, int, int]
     size: int

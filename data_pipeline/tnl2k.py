@@ -25,13 +25,14 @@ class Tnl2k:
         return []
 
     def sources(self, store: Store) -> list[str]:
-        """Folders with a groundtruth.txt."""
+        """Folders that have one of the two parts."""
         top = store.list()
         if self.split in top:
             paths = [f"{self.split}/{name}" for name in store.list(self.split)]
         else:
             paths = top if self.split == "test" and "train" not in top else []
-        return [path for path in paths if store.exists(f"{path}/groundtruth.txt")]
+        parts = ("groundtruth.txt", "imgs")
+        return [path for path in paths if any(store.exists(f"{path}/{part}") for part in parts)]
 
     def read(self, store: Store, source: str) -> Iterator[Record]:
         """The sequence."""

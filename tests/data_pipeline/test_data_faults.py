@@ -76,7 +76,23 @@ ANNOTATION_FAULTS = {  # kind: (data set, its tree, fault, what is said)
     ),
     "absent boxes": (
         *("folders", small.folders, drop("my dog/groundtruth.txt")),
-        r"my dog/groundtruth\.txt: the file is missing",
+        r"my dog: a sequence has img/ and .*, and here groundtruth\.txt is missing; there is img",
+    ),
+    "folder of no sequence": (
+        *("folders", small.folders, put("cat/imgs/1.jpg", small.image(1))),
+        r"cat: .* here img and groundtruth\.txt are missing; there is imgs",
+    ),
+    "five numbers": (
+        *("folders", small.folders, replace("my dog/groundtruth.txt", b"3,2,10,8", b"3,2,10,8,1")),
+        r"my dog/groundtruth\.txt:4: expected four numbers .* got '3,2,10,8,1'",
+    ),
+    "polygon": (
+        *("folders", small.folders, put("my dog/groundtruth.txt", b"1,1,9,1,9,9,1,9\n" * 11)),
+        r"groundtruth\.txt:1: .* '1,1,9,1,9,9,1,9' \(eight are a polygon: write the box around it",
+    ),
+    "flag beyond all numbers": (
+        *("got10k_train", small.got10k, put(f"{GOT}/cover.label", b"8\n8\n1" + b"0" * 30 + b"\n1")),
+        r"cover\.label:3: expected whole numbers",
     ),
     "absent flags": (
         *("lasot_train", small.lasot, drop(f"{LASOT}/full_occlusion.txt")),
@@ -117,7 +133,12 @@ ANNOTATION_FAULTS = {  # kind: (data set, its tree, fault, what is said)
     "object of no image": (
         *("coco", small.coco),
         replace("annotations/instances_train2017.json", b'"image_id": 9', b'"image_id": 7'),
-        r"instances_train2017\.json: .* damaged \(KeyError: 7\)",
+        r"instances_train2017\.json: annotation 0 \(from 0\) is wrong \(KeyError: 7\)",
+    ),
+    "object with five numbers": (
+        *("coco", small.coco),
+        replace("annotations/instances_train2017.json", b"[1.5, 2, 10, 8]", b"[1.5, 2, 10, 8, 3]"),
+        r"annotation 0 \(from 0\) .* four finite numbers \[x, y, w, h\], got '\[1\.5, 2, 10, 8, 3",
     ),
     "wrong line of stills": (
         *("stills", small.stills, replace("stills.jsonl", b'{"file": "2.jpg"', b'{"file": "2.jpg')),
@@ -125,7 +146,31 @@ ANNOTATION_FAULTS = {  # kind: (data set, its tree, fault, what is said)
     ),
     "still with half a box": (
         *("stills", small.stills, replace("stills.jsonl", b"[4, 4, 6, 6]", b"[4, 4, 6]")),
-        r"stills\.jsonl:3: expected a line such as",
+        r"stills\.jsonl:3: expected a line such as .* four finite numbers",
+    ),
+    "still with five numbers": (
+        *("stills", small.stills, replace("stills.jsonl", b'8, "cat"]', b"8, 9]")),
+        r"stills\.jsonl:1: .* a box is four finite numbers \[x, y, w, h\], got '\[1, 2, 10, 8, 9",
+    ),
+    "still with a nan": (
+        *("stills", small.stills, replace("stills.jsonl", b"[0, 0, 5, 5", b"[0, NaN, 5, 5")),
+        r"stills\.jsonl:1: .* a box is four finite numbers",
+    ),
+    "still with a number beyond all": (
+        *("stills", small.stills, replace("stills.jsonl", b"[0, 0, 5", b"[0, 0, 1" + b"0" * 400)),
+        r"stills\.jsonl:1: .* a box is four finite numbers",
+    ),
+    "still without a name": (
+        *("stills", small.stills, replace("stills.jsonl", b'"a/1.jpg"', b"7")),
+        r"stills\.jsonl:1: .* a file's name is text, got 7",
+    ),
+    "binary line of stills": (
+        *("stills", small.stills, replace("stills.jsonl", b'"2.jpg"', b'"\xff\xd8.jpg"')),
+        r"stills\.jsonl:2: expected a line such as .*UnicodeDecodeError",
+    ),
+    "line of stills of another kind": (
+        *("stills", small.stills, replace("stills.jsonl", b'{"file": "2.jpg", "boxes": []', b"[")),
+        r"stills\.jsonl:2: expected a line such as",
     ),
     "name that is no text": (
         *("folders", small.folders, move("my dog/", f"{NON_UTF8}/")),
@@ -134,21 +179,71 @@ ANNOTATION_FAULTS = {  # kind: (data set, its tree, fault, what is said)
 }
 
 
-@pytest.mark.parametrize("kind", ANNOTATION_FAULTS)
-def test_damaged_annotations_end_in_one_sentence(tmp_path, kind):
+CAUSES = {  # what training counts the fault under, where it goes on without the sequence
+    "wrong delimiter": "damaged box",
+    "empty boxes": "empty file",
+    "cut in a line": "damaged box",
+    "absent boxes": "missing file",
+    "folder of no sequence": "no sequence",
+    "five numbers": "damaged box",
+    "polygon": "damaged box",
+    "flag beyond all numbers": "damaged flag",
+    "absent flags": "missing file",
+    "absent label file": "missing file",
+    "too few flags": "wrong count",
+    "too many labels": "wrong count",
+    "flags that are no numbers": "damaged flag",
+    "extra frame": "wrong count",
+    "object with five numbers": "damaged object",
+    "wrong line of stills": "damaged line",
+    "still with half a box": "damaged line",
+    "binary line of stills": "damaged line",
+    "line of stills of another kind": "damaged line",
+    "name that is no text": "unusable name",
+}
+REFUSED = {  # because trackers are compared on them, or because nothing, or too little, is left
+    *("binary boxes", "half a box is nan", "infinite box", "missing frame", "no images"),
+    *("cut list of objects", "object of no image", "still with five numbers", "still with a nan"),
+    *("still with a number beyond all", "still without a name"),
+}
+
+
+def write_fault(tmp_path, kind):
     name, make_tree, plant, message = ANNOTATION_FAULTS[kind]
     tree = make_tree()
     plant(tree)
     small.write_folder(tmp_path / "root", tree)
     if name == "stills" and "half" in kind:
         name = "stills_pseudo"
+    return f"{name}:root", message
+
+
+@pytest.mark.parametrize("kind", ANNOTATION_FAULTS)
+def test_damaged_annotations_end_in_one_sentence(tmp_path, kind):
+    name, message = write_fault(tmp_path, kind)
     with pytest.raises(ValueError, match=message) as error:
-        make_dataset(f"{name}:root", tmp_path)
+        make_dataset(name, tmp_path)
     text = str(error.value)
-    assert "the annotations of 1 sequences cannot be used" in text
+    assert re.search(r"the annotations of \d of \d sequences cannot be used \([a-z ]+ \d\)", text)
     assert re.search("Fetch|fetch|rename|correct", text)
     assert "\n" not in text
     text.encode()  # can be printed
+
+
+@pytest.mark.parametrize("kind", ANNOTATION_FAULTS)
+def test_training_leaves_damaged_sequences_out_and_counts_them(tmp_path, kind, caplog):
+    name, message = write_fault(tmp_path, kind)
+    if kind in REFUSED:
+        with pytest.raises(ValueError, match=message):
+            make_dataset(name, tmp_path, max_skip_share=0.5)
+        return
+    dataset = make_dataset(name, tmp_path, max_skip_share=0.01)
+    assert len(dataset) > 0
+    (text,) = (line for line in caplog.messages if "cannot be used" in line)
+    assert f"({CAUSES[kind]} 1), and these are left out: (1) " in text
+    assert re.search(message, text)
+    for sequence in dataset:
+        assert sequence.read_frame(0).shape == (*small.SIZE, 3)
 
 
 def test_other_sequences_can_be_used_without_the_damaged_one(tmp_path):
@@ -156,7 +251,7 @@ def test_other_sequences_can_be_used_without_the_damaged_one(tmp_path):
     for number, name in enumerate(("airplane/airplane-2", "zebra/zebra-1")):
         tree[f"{name}/groundtruth.txt"] = b"1,2,3,4\n" * number
     small.write_folder(tmp_path / "lasot", tree)
-    with pytest.raises(ValueError, match="annotations of 2 sequences cannot be used") as error:
+    with pytest.raises(ValueError, match="annotations of 2 of 2 sequences cannot be") as error:
         make_dataset("lasot_train", tmp_path)
     assert "airplane-2/groundtruth.txt" in str(error.value)
     assert "zebra-1/full_occlusion.txt" in str(error.value)
@@ -164,12 +259,87 @@ def test_other_sequences_can_be_used_without_the_damaged_one(tmp_path):
     assert make_dataset("lasot_train", tmp_path, skip=["airplane-2"]).names == ("zebra-1",)
 
 
-def test_many_damaged_sequences_are_counted_and_a_few_told(tmp_path):
-    tree = {f"{number}/groundtruth.txt": b"" for number in range(10)} | small.folders()
-    small.write_folder(tmp_path / "sequences", tree)
-    with pytest.raises(ValueError, match=r"10 sequences.* And 7 more: .*check_dataset") as error:
+def write_many(folder, num_good, num_bad):
+    tree = {f"good{number}/img/1.jpg": small.image(1) for number in range(num_good)}
+    tree |= {f"good{number}/groundtruth.txt": small.boxes(1) for number in range(num_good)}
+    tree |= {f"bad{number:02}/img/1.jpg": b"" for number in range(num_bad)}
+    tree |= {f"bad{number:02}/groundtruth.txt": b"1;2;3;4" for number in range(num_bad)}
+    small.write_folder(folder, tree)
+
+
+def test_damaged_sequences_up_to_the_limit_are_left_out_and_one_more_stops(tmp_path, caplog):
+    # 0.05 of 40 sequences, and ten more
+    write_many(tmp_path / "sequences", num_good=28, num_bad=12)
+    dataset = make_dataset("folders", tmp_path, max_skip_share=0.05)
+    assert sorted(dataset.names) == sorted(f"good{number}" for number in range(28))
+    assert "annotations of 12 of 40 sequences cannot be used (damaged box 12), and" in caplog.text
+    with pytest.raises(ValueError, match=r"than the 10 that config\.data\.max_skip_") as error:
+        make_dataset("folders", tmp_path, max_skip_share=0.0)
+    for number in range(12):
+        assert f"/bad{number:02}/groundtruth.txt:1" in str(error.value)
+    skipped = make_dataset("folders", tmp_path, skip=["bad00", "bad11"], max_skip_share=0.0)
+    assert skipped.names == dataset.names
+
+
+def test_a_data_set_of_which_most_is_damaged_stops_the_run(tmp_path):
+    write_many(tmp_path / "sequences", num_good=3, num_bad=4)
+    with pytest.raises(ValueError, match=r"4 of 7 .* more than the 3 that"):
+        make_dataset("folders", tmp_path, max_skip_share=1.0)
+    write_many(tmp_path / "sequences", num_good=4, num_bad=4)
+    assert len(make_dataset("folders", tmp_path, max_skip_share=1.0)) == 4
+
+
+def test_many_damaged_sequences_are_counted_and_twenty_told(tmp_path):
+    write_many(tmp_path / "sequences", num_good=1, num_bad=30)
+    with pytest.raises(ValueError, match=r"30 of 31 .* 10 more\. All: .*check_dataset") as error:
         make_dataset("folders", tmp_path)
-    assert len(str(error.value)) < 1000
+    assert str(error.value).count("expected four numbers") == 20
+    assert str(error.value).count("skip_sequences") == 1
+
+
+def test_a_set_that_trackers_are_compared_on_is_never_silently_smaller(tmp_path):
+    tree = small.lasot() | {"airplane/airplane-1/groundtruth.txt": b"1,2,3"}
+    small.write_folder(tmp_path / "lasot", tree)
+    with pytest.raises(ValueError, match=r"lasot_test: .* 1 of 2 sequences .*airplane-1"):
+        make_dataset("lasot_test", tmp_path, max_skip_share=1.0)
+    assert len(make_dataset("lasot_train", tmp_path)) == 2  # the other split is whole
+
+
+def test_boxes_of_negative_size_are_counted_and_absent(tmp_path, caplog):
+    tree = small.plain_sequence("a", 3) | {"a/groundtruth.txt": b"1,2,-3,4\n1,2,3,-4\n1,2,3,4\n"}
+    small.write_folder(tmp_path / "sequences", tree)
+    for _ in range(2):  # counted anew, and from the index
+        caplog.clear()
+        dataset = make_dataset("folders", tmp_path)
+        assert "folders: 2 boxes have a negative size: the target counts as absent" in caplog.text
+    np.testing.assert_array_equal(dataset[0].visible, [False, False, True])
+
+
+def test_blank_lines_between_stills_are_no_fault(tmp_path):
+    tree = small.stills()
+    tree["stills.jsonl"] = b"\r\n \n" + tree["stills.jsonl"].replace(b"\n", b"\n\n")
+    small.write_folder(tmp_path, tree)
+    assert make_dataset("stills", tmp_path).names == ("a/1.jpg#0", "a/1.jpg#1")
+
+
+def test_the_other_lines_of_stills_are_used_and_the_limit_stops(tmp_path, caplog):
+    good = [b'{"file": "%d.jpg", "boxes": [[1, 2, 10, 8]]}' % number for number in range(30)]
+    (tmp_path / "stills.jsonl").write_bytes(b"\n".join([*good, b"oops", b"{}"]))
+    dataset = make_dataset("stills", tmp_path, max_skip_share=0.0)
+    assert dataset.names == tuple(f"{number}.jpg#0" for number in range(30))
+    assert "2 of 32 sequences cannot be used (damaged line 2)" in caplog.text
+    assert f"{tmp_path}/stills.jsonl:31: " in caplog.text
+    assert f"{tmp_path}/stills.jsonl:32: " in caplog.text
+    (tmp_path / "stills.jsonl").write_bytes(b"\n".join(good + [b"oops"] * 11))
+    with pytest.raises(ValueError, match=r"stills: .* 11 of 41 .* than the 10 .*jsonl:31: .*:41"):
+        make_dataset("stills", tmp_path, max_skip_share=0.0)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b'{"file": "a.jpg", "boxes": []}'])
+def test_a_list_without_stills_is_told(tmp_path, content):
+    (tmp_path / "stills.jsonl").write_bytes(content)
+    with pytest.raises(ValueError, match=r"stills is not here \(no sequence is there\)"):
+        make_dataset("stills", tmp_path)
 
 
 def test_an_absent_list_of_got10k_is_told(tmp_path):
@@ -195,6 +365,8 @@ def test_another_list_of_got10k_gives_no_vottrain(tmp_path):
         ("otb:root", r"root: otb is not here \(no sequence is there\); expected NAME/\{img"),
         ("uav123:root", r"root: uav123 is not here .* expected data_seq/UAV123"),
         ("ots", r"unknown data set 'ots'; did you mean one of \['otb'"),
+        ("/data/otb", r"unknown data set '/data/otb'; a folder is given as .*folders:/data/otb\."),
+        ("packed", r"packed data is opened as packed:PATH, and compared"),
     ],
 )
 def test_a_data_set_that_is_not_there_is_told(tmp_path, name, message):

@@ -1,10 +1,18 @@
 """Planted faults, and what the doctor says of them."""
 
+import json
+
 import numpy as np
 import pytest
 
 import small_datasets as small
-from data_pipeline.doctor import examine_dataset, examine_sequence
+from data_pipeline.doctor import (
+    examine_dataset,
+    examine_sequence,
+    examine_together,
+    group_stills,
+)
+from data_pipeline.sequences import Sequence
 
 CLEAN = small.plain_sequence("cat", 20)
 
@@ -94,16 +102,25 @@ PLANTED = {  # what: (tree, is it a fault, kind, sentence)
         "frames have different sizes: 32 x 24, 40 x 48 px",
     ),
     "extra frame": (
-        *(file("img/21.jpg", small.image(1)), True, "annotation"),
+        *(file("img/21.jpg", small.image(1)), True, "wrong count"),
         "expected one box for each of the 21 images of the sequence, got 20",
     ),
     "missing frame": (
-        *(without("img/8.jpg"), True, "annotation"),
+        *(without("img/8.jpg"), True, "wrong count"),
         "expected one box for each of the 19 images of the sequence, got 20",
     ),
     "absent boxes": (
-        *(without("groundtruth.txt") | small.plain_sequence("b", 20), True, "annotation"),
-        "cat/groundtruth.txt: the file is missing",
+        *(without("groundtruth.txt") | small.plain_sequence("b", 20), True, "missing file"),
+        "cat: a sequence has img/ and groundtruth.txt, and here groundtruth.txt is missing; there "
+        "is img.",
+    ),
+    "other names": (
+        {path.replace("cat/img/", "cat/frames/"): data for path, data in CLEAN.items()},
+        *(True, "missing file", "and here img is missing; there is frames, groundtruth.txt."),
+    ),
+    "no sequence": (
+        *({"cat/1/a.jpg": small.image(1), "cat/readme": b""}, True, "no sequence"),
+        "and here img and groundtruth.txt are missing; there is 1, readme. Rename what is there",
     ),
 }
 
@@ -214,7 +231,39 @@ def test_what_is_known_of_published_files_is_said(tmp_path):
     tree = small.images("train/maliao_4-Done/imgs", range(3))
     tree |= {"train/maliao_4-Done/groundtruth.txt": small.boxes(4)}
     found = examine(tmp_path / "train", "tnl2k_train", tree)
-    assert "revised_annotations.zip" in found[True, "annotation", "train/maliao_4-Done"]
+    assert "revised_annotations.zip" in found[True, "wrong count", "train/maliao_4-Done"]
+
+
+def test_a_photograph_is_decoded_once_for_all_its_boxes(tmp_path, monkeypatch):
+    calls = []
+    read = Sequence.read_frame
+    monkeypatch.setattr(Sequence, "read_frame", lambda *args: calls.append(1) or read(*args))
+    rows = [{"file": "a.jpg", "boxes": [[1, 2, 9, 8], [40, 2, 9, 8], [1, 30, 9, 8]]}]
+    rows += [{"file": "b.jpg", "boxes": [[1, 2, 9, 8]] * 5}, {"file": "a.jpg", "boxes": [[0] * 4]}]
+    tree = {"stills.jsonl": small.lines(map(json.dumps, rows)), "stills/a.jpg": small.image(1)}
+    small.write_folder(tmp_path, tree | {"stills/b.jpg": b"no image"})
+    dataset, findings = examine_dataset("stills:.", str(tmp_path))
+    groups = group_stills(dataset)
+    assert groups == [[0, 1, 2, 8], [3, 4, 5, 6, 7]]
+    for group in groups:
+        findings += examine_together([dataset[i] for i in group], "exists")
+    assert len(calls) == 2
+    assert [(f.fault, f.kind, f.sequence) for f in findings] == [
+        (False, "zero box", "a.jpg#0"),
+        (True, "box outside", "a.jpg#1"),
+        (True, "box outside", "a.jpg#2"),
+        (True, "damaged frame", "b.jpg#0"),
+    ]
+
+
+def test_every_damaged_line_of_stills_is_named(tmp_path):
+    tree = {"stills.jsonl": b'{"file": "a.jpg", "boxes": [[1, 2, 3, 4]]}\n' + b"oops\n" * 40}
+    found = examine(tmp_path, "stills", tree, "none")
+    assert found.keys() == {
+        (True, "damaged line", f"stills.jsonl, line {number}") for number in range(2, 42)
+    }
+    text = found[True, "damaged line", "stills.jsonl, line 41"]
+    assert text.startswith(f"{tmp_path}/stills.jsonl:41: expected a line such as ")
 
 
 def test_stills_are_looked_at(tmp_path):

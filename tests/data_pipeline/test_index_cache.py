@@ -123,6 +123,16 @@ def test_a_damaged_index_is_rebuilt_with_a_word(root, builds, caplog, damage):
     assert len(builds) == 4
 
 
+def test_an_index_read_by_other_rules_is_built_anew(root, builds, caplog):
+    open_set(root)
+    content = index_file(root).read_bytes()
+    assert content.count(b'"rules": 2') == 1
+    index_file(root).write_bytes(content.replace(b'"rules": 2', b'"rules": 1'))
+    assert_whole(open_set(root))
+    assert len(builds) == 4
+    assert "damaged" not in caplog.text
+
+
 def test_an_index_of_another_place_or_reader_is_not_taken(root, builds):
     open_set(root)
     (root / "sequences").rename(root / "moved")

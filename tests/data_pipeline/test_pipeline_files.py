@@ -134,6 +134,64 @@ def test_a_still_without_area_is_replaced_and_named(root, caplog):
     assert "stills/a.jpg (stills a.jpg#0, frame 0, from 0): a box must have" in caplog.text
 
 
+def test_a_sequence_with_damaged_annotations_is_left_out_and_counted(root, caplog):
+    write_sequence(root / "sequences", "bad")
+    (root / "sequences/bad/groundtruth.txt").write_text("20;15;14;18\n" * NUM_FRAMES)
+    (root / "sequences/frames only/img").mkdir(parents=True)
+    write_sequence(root / "sequences", "better")
+    sources = [name for batch in take(batches_of(root), 10) for name in batch["source"]]
+    assert {name.split(":")[0] for name in sources} == {"folders good", "folders better"}
+    assert "2 of 4 sequences cannot be used (damaged box 1, missing file 1)" in caplog.text
+    assert f"{root}/sequences/bad/groundtruth.txt:1: expected four numbers" in caplog.text
+    assert f"{root}/sequences/frames only: a sequence has img/ and ground" in caplog.text
+
+
+@pytest.mark.parametrize("make", [make_train_batches, make_val_batches])
+def test_too_many_damaged_annotations_stop_before_training_with_the_list(root, make):
+    for number in range(2):
+        write_sequence(root / "sequences", f"bad{number}", 2, box="1,2,3")
+    with pytest.raises(ValueError, match=r"folders: .* 2 of 3 .* more than the 1 that") as caught:
+        batches_of(root, make=make)
+    assert "bad0/groundtruth.txt:1" in str(caught.value)
+    assert "bad1/groundtruth.txt:1" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_files_give_the_same_bytes_for_0_1_and_4_workers_and_after_a_stop(root):
+    """With faults among the files, so that draws are replaced; the state passes through JSON."""
+    write_sequence(root / "sequences", "damaged")
+    for number in range(0, NUM_FRAMES, 3):
+        (root / f"sequences/damaged/img/{number + 1:05d}.jpg").write_bytes(b"text")
+    write_sequence(root / "sequences", "left out", 2, box="1;2;3;4")
+    (root / "stills").mkdir()
+    for name in "ab":
+        image = detweights.smooth_image(f"still {name}", 48, 64, cells=(16, 8))
+        cv2.imwrite(str(root / "stills" / f"{name}.jpg"), image)
+    rows = [{"file": f"{name}.jpg", "boxes": [[5, 6, 20, 30]]} for name in "ab"]
+    (root / "stills.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    datasets, count, stop = ("folders", "stills"), 8, 3
+
+    def whole(num_workers):
+        return as_bytes(take(batches_of(root, num_workers, datasets=datasets), count))
+
+    expected = whole(0)
+    assert len({batch["search"] for batch in expected}) == count
+    assert whole(1) == expected
+    with batches_of(root, 4, datasets=datasets) as batches:
+        head = as_bytes([next(batches) for _ in range(stop)])
+        state = json.loads(json.dumps(batches.get_state()))
+        tail = as_bytes([next(batches) for _ in range(count - stop)])
+        assert batches.skip_counts["damaged frame"] > 0
+    assert head + tail == expected
+    again = batches_of(root, datasets=datasets)
+    again.set_state(state)
+    assert as_bytes(take(again, count - stop)) == tail
+
+
+def as_bytes(batches):
+    return [{name: value.tobytes() for name, value in batch.items()} for batch in batches]
+
+
 def test_sequences_that_are_listed_are_left_out(root):
     write_sequence(root / "sequences", "bad")
     batches = take(batches_of(root, skip_sequences=("bad",)), 10)
