@@ -3,22 +3,32 @@ r"""Finds what is wrong with the data sets on a disk, and says what to do about 
 python -m launch.check_dataset --root=/data --datasets=lasot_train,got10k_train --frames=exists
 
 Prints a line per finding: FAULT should be repaired, note is good to know. --frames=exists looks for
-missing, empty and superfluous frames and into the first frame of each video; decode looks into
-every frame, which takes hours for large sets; none reads annotations only. --datasets takes the
-names of data_pipeline/datasets.py, or NAME:PATH for a folder or zip archive that is elsewhere.
+missing, empty and superfluous frames, and into the first frame of each video and every photograph;
+decode looks into every frame, which takes hours for large sets; none reads annotations only.
+--datasets takes the names of data_pipeline/datasets.py, or NAME:PATH for a folder or zip archive
+that is elsewhere; without it, every folder of --root that has a data set's name is looked at.
 The exit status is 0 if there is no fault, else 1.
 """
 
 import collections
 import concurrent.futures
+import itertools
 import os
 
 import cv2
 from absl import app, flags
 from tqdm import tqdm
 
-from data_pipeline.datasets import REGISTRY
-from data_pipeline.doctor import FRAME_CHECKS, Finding, examine_dataset, examine_sequence
+from data_pipeline.datasets import REGISTRY, present_datasets
+from data_pipeline.doctor import (
+    FRAME_CHECKS,
+    Finding,
+    examine_dataset,
+    examine_together,
+    group_stills,
+)
+from data_pipeline.index_cache import NoSequences
+from data_pipeline.sequences import Dataset
 from launch import errors
 
 _ROOT = flags.DEFINE_string("root", "", "Folder of all data sets; by default $ESAT_DATA.")
@@ -34,20 +44,56 @@ _THREADS = flags.DEFINE_integer(
 _PARTS_OF_OTHERS = {"got10k_vottrain", "got10k_votval", "stills_pseudo"}
 
 
-def examine(name: str, *, required: bool) -> int | None:
+def examine_all(root: str) -> int:
+    """Examines the data sets whose folders are in the root, and returns the number of faults."""
+    names, others = present_datasets(root)
+    names = [name for name in names if name not in _PARTS_OF_OTHERS]
+    if not names:
+        folders = sorted({known.folder for known in REGISTRY.values() if known.folder})
+        raise ValueError(
+            f"no data set is in {root!r}: expected one of the folders {', '.join(folders)}, or "
+            f"stills.jsonl, and there is {', '.join(others) or 'no folder'}; give --root, or "
+            "--datasets=NAME:PATH."
+        )
+    faults = sum(
+        examine_folder(list(group))
+        for _, group in itertools.groupby(names, lambda name: REGISTRY[name].folder)
+    )
+    if others:
+        _print(
+            f"note not looked at, as no data set has such a name: {', '.join(others)}; "
+            "give --datasets=NAME:PATH."
+        )
+    return faults
+
+
+def examine_folder(names: list[str]) -> int:
+    """Examines the data sets of one folder, of which one must be there, and returns the faults."""
+    faults, absent = 0, {}
+    for name in names:
+        try:
+            faults += examine(name)
+        except NoSequences as error:
+            absent[name] = error
+        except ValueError as error:
+            faults += _fail(name, error)
+    if len(absent) == len(names):
+        return _fail(", ".join(names), absent[names[0]])
+    for name, error in absent.items():
+        _print(f"note {name}: {error}")
+    return faults
+
+
+def examine(name: str) -> int:
     """Prints what is found in one data set and returns the number of faults.
 
-    A set that is not there at all is a fault if `required`, else None is returned.
+    Raises: ValueError if it is not there, or in another layout.
     """
-    try:
-        dataset, findings = examine_dataset(name, _ROOT.value)
-    except ValueError as error:
-        if required:
-            _print(f"FAULT {name}: {error}")
-        return 1 if required else None
+    dataset, findings = examine_dataset(name, _ROOT.value)
+    groups = group_stills(dataset)
     look = concurrent.futures.ThreadPoolExecutor(_THREADS.value)
-    with look, tqdm(total=len(dataset), desc=name, unit="sequence", disable=None) as progress:
-        jobs = (look.submit(examine_sequence, sequence, _FRAMES.value) for sequence in dataset)
+    with look, tqdm(total=len(groups), desc=name, unit="sequence", disable=None) as progress:
+        jobs = (look.submit(_examine_group, dataset, group) for group in groups)
         waiting: collections.deque = collections.deque()
         for job in jobs:
             waiting.append(job)
@@ -57,8 +103,23 @@ def examine(name: str, *, required: bool) -> int | None:
         for job in waiting:
             findings += job.result()
             progress.update()
-    num_frames = int(dataset.lengths.sum())
-    return _report(name, findings, f"{len(dataset):,} sequences, {num_frames:,} frames")
+    return _report(name, findings, _size(dataset, groups))
+
+
+def _examine_group(dataset: Dataset, group: list[int]) -> list[Finding]:
+    return examine_together([dataset[i] for i in group], _FRAMES.value)
+
+
+def _size(dataset: Dataset, groups: list[list[int]]) -> str:
+    """What the data set has, and how much of it was looked into."""
+    if len(dataset) and not dataset[0].is_video:
+        num_frames = len(groups)
+        size = f"{len(dataset):,} boxes on {num_frames:,} photographs"
+    else:
+        num_frames = int(dataset.lengths.sum())
+        size = f"{len(dataset):,} sequences, {num_frames:,} frames"
+    decoded = {"none": 0, "exists": len(groups), "decode": num_frames}[_FRAMES.value]
+    return f"{size}, {decoded:,} of them decoded"
 
 
 def _report(name: str, findings: list[Finding], size: str) -> int:
@@ -77,6 +138,11 @@ def _report(name: str, findings: list[Finding], size: str) -> int:
     return faults
 
 
+def _fail(name: str, error: ValueError) -> int:
+    _print(f"FAULT {name}: {error}")
+    return 1
+
+
 def _print(text: str) -> None:
     """Bytes of file names that are no UTF-8 become escapes."""
     print(text.encode("utf-8", "backslashreplace").decode(), flush=True)
@@ -87,14 +153,16 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; data sets are named by --datasets")
     cv2.utils.logging.setLogLevel(0)  # damaged images are told of here
-    names, required = _DATASETS.value, True
-    if names == ["all"]:
-        names, required = [name for name in REGISTRY if name not in _PARTS_OF_OTHERS], False
-    faults = [examine(name, required=required) for name in names]
-    if all(count is None for count in faults):
+    if _DATASETS.value == ["all"]:
         root = _ROOT.value or os.environ.get("ESAT_DATA", "")
-        raise ValueError(f"no data set is in {root!r}; give --root, or --datasets=NAME:PATH.")
-    return 1 if any(faults) else 0
+        return int(examine_all(root) > 0)
+    faults = 0
+    for name in _DATASETS.value:
+        try:
+            faults += examine(name)
+        except ValueError as error:
+            faults += _fail(name, error)
+    return int(faults > 0)
 
 
 if __name__ == "__main__":
