@@ -50,7 +50,7 @@ def attend(
       alpha, beta, delta: as in `fda_logits`.
       implementation: "xla"; "fused", the GPU kernel of `fda_gpu`, which needs a GPU, 16-bit floats,
         plain numbers for the forces and d a power of two from 16 up; or "auto", the kernel where it
-        can run.
+        can run, and cuDNN's attention there where there are no forces.
     Returns: [B, N, H, d] in the type of `value`. No attention map leaves this function.
     Raises: ValueError if the three shapes differ, for another `implementation`, or for "fused"
       where it cannot run.
@@ -68,6 +68,10 @@ def attend(
             "fda.implementation 'fused' needs a GPU, 16-bit floats and a head dimension that is a "
             f"power of two from 16 up, got {backend}, {value.dtype} and {depth}; use 'auto'."
         )
+    no_forces = _is_zero(alpha) and _is_zero(beta)
+    if implementation == "auto" and fits and no_forces and query.shape[1] % 2 == 0:
+        cudnn = functools.partial(jax.nn.dot_product_attention, implementation="cudnn")
+        return per_device(cudnn, query, key, value)  # refuses odd lengths
     if implementation != "xla" and fits:
         fused = functools.partial(fused_attend, alpha=alpha, beta=beta, delta=delta)
         return per_device(fused, query, key, value)
@@ -99,10 +103,15 @@ def _logits(query: jax.Array, key: jax.Array, alpha: float, beta: float, delta: 
     einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
     dots = einsum("bqhd,bkhd->bhqk", query, key)
     logits = dots * query.shape[-1] ** -0.5
-    if all(isinstance(force, int | float) and force == 0 for force in (alpha, beta)):
+    if _is_zero(alpha) and _is_zero(beta):
         return logits  # known while tracing: ordinary attention, to the last bit
     query_norm = einsum("bqhd,bqhd->bhq", query, query)[..., None]
     key_norm = einsum("bkhd,bkhd->bhk", key, key)[..., None, :]
     # Rounding can leave a tiny negative distance where q is close to k.
     repulsion = delta * jnp.maximum(query_norm + key_norm - 2.0 * dots, 0.0)
     return logits + alpha * jnp.exp(-repulsion) - beta * repulsion
+
+
+def _is_zero(force: float | jax.Array) -> bool:
+    """Known while tracing; a traced number is not."""
+    return isinstance(force, int | float) and force == 0

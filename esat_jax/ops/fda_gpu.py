@@ -30,9 +30,9 @@ class Tiles:
 
 
 # The fastest of 36 combinations each on an H100 at [32, 720, 12, 64] (benchmarks/results.md).
-FORWARD = Tiles(query=64, key=64, warps=4, stages=3)
-BACKWARD_QUERY = Tiles(query=64, key=32, warps=4, stages=3)
-BACKWARD_KEY = Tiles(query=64, key=32, warps=4, stages=3)
+FORWARD = Tiles(query=64, key=32, warps=4, stages=3)
+BACKWARD_QUERY = Tiles(query=64, key=32, warps=4, stages=4)
+BACKWARD_KEY = Tiles(query=64, key=64, warps=4, stages=3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,11 @@ class Forces:
     beta: float
     delta: float
     scale: float
+
+    @property
+    def none(self) -> bool:
+        """Whether this is ordinary attention."""
+        return self.alpha == 0 and self.beta == 0
 
 
 def fused_attend(
@@ -71,22 +76,21 @@ def fused_attend(
 def _attend(
     query: jax.Array, key: jax.Array, value: jax.Array, forces: Forces, interpret: bool
 ) -> jax.Array:
-    return _forward(query, key, value, forces, interpret)[0]
+    return _forward(query, key, value, _norms(query, key, forces), forces, interpret)[0]
 
 
 def _attend_forward(
     query: jax.Array, key: jax.Array, value: jax.Array, forces: Forces, interpret: bool
 ) -> tuple[jax.Array, tuple]:
-    out, log_sum = _forward(query, key, value, forces, interpret)
-    return out, (query, key, value, out, log_sum)
+    norms = _norms(query, key, forces)
+    out, log_sum = _forward(query, key, value, norms, forces, interpret)
+    return out, (query, key, value, norms, out, log_sum)
 
 
 def _attend_backward(forces: Forces, interpret: bool, saved: tuple, d_out: jax.Array) -> tuple:
-    query, key, value, out, log_sum = saved
-    correction = jnp.einsum(
-        "bqhd,bqhd->bhq", out, d_out, preferred_element_type=jnp.float32
-    )  # [B, H, N]
-    arguments = (query, key, value, d_out, log_sum, correction)
+    query, key, value, norms, out, log_sum = saved
+    correction = _row_products(out, d_out)
+    arguments = (query, key, value, *norms, d_out, log_sum, correction)
     d_query = _call(
         _d_query_kernel,
         BACKWARD_QUERY,
@@ -105,13 +109,31 @@ def _attend_backward(forces: Forces, interpret: bool, saved: tuple, d_out: jax.A
 _attend.defvjp(_attend_forward, _attend_backward)
 
 
+def _row_products(one: jax.Array, other: jax.Array) -> jax.Array:
+    """Dot products of the rows of two [B, N, H, d] -> [B, H, N] float32."""
+    return jnp.einsum("bnhd,bnhd->bhn", one, other, preferred_element_type=jnp.float32)
+
+
+def _norms(query: jax.Array, key: jax.Array, forces: Forces) -> tuple[jax.Array, jax.Array]:
+    """|q|^2 and |k|^2: here, as every tile of the map would compute them again."""
+    if forces.none:
+        batch, tokens, heads, _ = query.shape
+        return (jnp.zeros((batch, heads, tokens), jnp.float32),) * 2  # never read
+    return _row_products(query, query), _row_products(key, key)
+
+
 def _forward(
-    query: jax.Array, key: jax.Array, value: jax.Array, forces: Forces, interpret: bool
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    norms: tuple[jax.Array, jax.Array],
+    forces: Forces,
+    interpret: bool,
 ) -> tuple[jax.Array, jax.Array]:
     """Output and the base-2 logarithm of each row's sum of exponentials [B, H, N]."""
     batch, tokens, heads, _ = query.shape
     log_sum = jax.ShapeDtypeStruct((batch, heads, tokens), jnp.float32)
-    arguments = (query, key, value)
+    arguments = (query, key, value, *norms)
     return _call(
         _forward_kernel, FORWARD, FORWARD.query, forces, arguments, (query, log_sum), interpret
     )
@@ -166,21 +188,22 @@ def _store(ref: jax.Array, tile: tuple[pl.Slice, jax.Array], values: jax.Array) 
         plgpu.store(ref.at[rows, :], values.astype(ref.dtype), mask=exist[:, None])
 
 
-def _squares(tile: jax.Array) -> jax.Array:
-    """Squared norm of each row: [n, d] -> [n] float32."""
-    wide = tile.astype(jnp.float32)
-    return jnp.sum(wide * wide, axis=1)
-
-
 def _scores(
-    query: jax.Array, key: jax.Array, forces: Forces
+    left: jax.Array,
+    right: jax.Array,
+    left_norm: jax.Array,
+    right_norm: jax.Array,
+    forces: Forces,
 ) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-    """Logits of a tile times log2(e), and its attraction e^-R and squared distance."""
-    dots = plgpu.dot(query, key.T)
+    """Logits of a tile times log2(e), and its attraction e^-R and squared distance.
+
+    The forces know no direction: `left` may be queries or keys, and `right` the others.
+    """
+    dots = plgpu.dot(left, right.T)
     logits = dots * (forces.scale * LOG2_E)
-    if forces.alpha == 0 and forces.beta == 0:
+    if forces.none:
         return logits, None, None
-    distance = _squares(query)[:, None] + _squares(key)[None, :] - 2.0 * dots
+    distance = left_norm[:, None] + right_norm[None, :] - 2.0 * dots
     repulsion = (forces.delta * LOG2_E) * jnp.maximum(distance, 0.0)
     attraction = jnp.exp2(-repulsion)
     logits += (forces.alpha * LOG2_E) * attraction - forces.beta * repulsion
@@ -191,6 +214,8 @@ def _forward_kernel(
     query_ref: jax.Array,
     key_ref: jax.Array,
     value_ref: jax.Array,
+    query_norm_ref: jax.Array,
+    key_norm_ref: jax.Array,
     out_ref: jax.Array,
     log_sum_ref: jax.Array,
     *,
@@ -199,12 +224,13 @@ def _forward_kernel(
     tokens: int,
 ) -> None:
     query_tile = _rows(pl.program_id(2) * tiles.query, tiles.query, tokens)
-    query = _load(query_ref, query_tile)
+    query, query_norm = (_load(ref, query_tile) for ref in (query_ref, query_norm_ref))
 
     def add_keys(i: jax.Array, carry: tuple) -> tuple:
         out, highest, total = carry
         key_tile = _rows(i * tiles.key, tiles.key, tokens)
-        logits, _, _ = _scores(query, _load(key_ref, key_tile), forces)
+        key, key_norm = (_load(ref, key_tile) for ref in (key_ref, key_norm_ref))
+        logits, _, _ = _scores(query, key, query_norm, key_norm, forces)
         logits = jnp.where(key_tile[1][None, :], logits, -jnp.inf)
         new_highest = jnp.maximum(highest, jnp.max(logits, axis=1))
         weights = jnp.exp2(logits - new_highest[:, None])
@@ -224,19 +250,18 @@ def _forward_kernel(
 
 
 def _tile_gradients(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    d_out: jax.Array,
+    scores: tuple[jax.Array, jax.Array | None, jax.Array | None],
+    d_weights: jax.Array,
     log_sum: jax.Array,
-    correction: jax.Array,
-    exist: jax.Array,
     forces: Forces,
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """Attention weights of a tile, the gradient of q.k and, with forces, of the squared norms."""
-    logits, attraction, distance = _scores(query, key, forces)
-    weights = jnp.where(exist, jnp.exp2(logits - log_sum[:, None]), 0.0)
-    d_logits = weights * (plgpu.dot(d_out, value.T) - correction[:, None])
+    """Attention weights of a tile, the gradient of q.k and, with forces, of the squared norms.
+
+    Args: scores: as `_scores` returns; d_weights: gradient of the weights, less its row's mean.
+    """
+    logits, attraction, distance = scores
+    weights = jnp.exp2(logits - log_sum)
+    d_logits = weights * d_weights
     d_dots = d_logits * forces.scale
     if attraction is None:
         return weights, d_dots, None
@@ -249,6 +274,8 @@ def _d_query_kernel(
     query_ref: jax.Array,
     key_ref: jax.Array,
     value_ref: jax.Array,
+    query_norm_ref: jax.Array,
+    key_norm_ref: jax.Array,
     d_out_ref: jax.Array,
     log_sum_ref: jax.Array,
     correction_ref: jax.Array,
@@ -259,17 +286,18 @@ def _d_query_kernel(
     tokens: int,
 ) -> None:
     query_tile = _rows(pl.program_id(2) * tiles.query, tiles.query, tokens)
-    refs = (query_ref, d_out_ref, log_sum_ref, correction_ref)
-    query, d_out, log_sum, correction = (_load(ref, query_tile) for ref in refs)
+    refs = (query_ref, query_norm_ref, d_out_ref, log_sum_ref, correction_ref)
+    query, query_norm, d_out, log_sum, correction = (_load(ref, query_tile) for ref in refs)
 
     def add_keys(i: jax.Array, carry: tuple) -> tuple:
         d_query, d_norm = carry
         key_tile = _rows(i * tiles.key, tiles.key, tokens)
-        key, value = _load(key_ref, key_tile), _load(value_ref, key_tile)
-        exist = query_tile[1][:, None] & key_tile[1][None, :]
-        _, d_dots, d_norms = _tile_gradients(
-            query, key, value, d_out, log_sum, correction, exist, forces
-        )
+        refs = (key_ref, value_ref, key_norm_ref)
+        key, value, key_norm = (_load(ref, key_tile) for ref in refs)
+        logits, *of_forces = _scores(query, key, query_norm, key_norm, forces)
+        scores = jnp.where(key_tile[1][None, :], logits, -jnp.inf), *of_forces
+        d_weights = plgpu.dot(d_out, value.T) - correction[:, None]
+        _, d_dots, d_norms = _tile_gradients(scores, d_weights, log_sum[:, None], forces)
         d_query += plgpu.dot(d_dots.astype(key.dtype), key)
         return d_query, d_norm if d_norms is None else d_norm + jnp.sum(d_norms, axis=1)
 
@@ -282,6 +310,8 @@ def _d_key_kernel(
     query_ref: jax.Array,
     key_ref: jax.Array,
     value_ref: jax.Array,
+    query_norm_ref: jax.Array,
+    key_norm_ref: jax.Array,
     d_out_ref: jax.Array,
     log_sum_ref: jax.Array,
     correction_ref: jax.Array,
@@ -292,21 +322,24 @@ def _d_key_kernel(
     tiles: Tiles,
     tokens: int,
 ) -> None:
+    """Tiles are transposed, [keys, queries]: so they enter the products from registers."""
     key_tile = _rows(pl.program_id(2) * tiles.key, tiles.key, tokens)
-    key, value = _load(key_ref, key_tile), _load(value_ref, key_tile)
+    refs = (key_ref, value_ref, key_norm_ref)
+    key, value, key_norm = (_load(ref, key_tile) for ref in refs)
 
     def add_queries(i: jax.Array, carry: tuple) -> tuple:
         d_key, d_value, d_norm = carry
         query_tile = _rows(i * tiles.query, tiles.query, tokens)
-        refs = (query_ref, d_out_ref, log_sum_ref, correction_ref)
-        query, d_out, log_sum, correction = (_load(ref, query_tile) for ref in refs)
-        exist = query_tile[1][:, None] & key_tile[1][None, :]
-        weights, d_dots, d_norms = _tile_gradients(
-            query, key, value, d_out, log_sum, correction, exist, forces
-        )
-        d_value += plgpu.dot(weights.astype(d_out.dtype).T, d_out)
-        d_key += plgpu.dot(d_dots.astype(query.dtype).T, query)
-        return d_key, d_value, d_norm if d_norms is None else d_norm + jnp.sum(d_norms, axis=0)
+        refs = (query_ref, query_norm_ref, d_out_ref, log_sum_ref, correction_ref)
+        query, query_norm, d_out, log_sum, correction = (_load(ref, query_tile) for ref in refs)
+        scores = _scores(key, query, key_norm, query_norm, forces)
+        # Of queries that do not exist, d_out and correction are zeros, and so is d_weights; the
+        # weights are finite, as log_sum is zero too.
+        d_weights = plgpu.dot(value, d_out.T) - correction[None, :]
+        weights, d_dots, d_norms = _tile_gradients(scores, d_weights, log_sum[None, :], forces)
+        d_value += plgpu.dot(weights.astype(d_out.dtype), d_out)
+        d_key += plgpu.dot(d_dots.astype(query.dtype), query)
+        return d_key, d_value, d_norm if d_norms is None else d_norm + jnp.sum(d_norms, axis=1)
 
     zeros = jnp.zeros(key.shape, jnp.float32)
     start = zeros, zeros, jnp.zeros(tiles.key, jnp.float32)
