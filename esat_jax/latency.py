@@ -37,7 +37,7 @@ def inference_latency(config: Mapping, batch_size: int, repeats: int) -> dict[st
         out = model.apply(variables, template, search, template_box_cxcywh=whole)
         return out.box_cxcywh, out.score_map.max(axis=(1, 2))
 
-    variables = inference_variables(_random_variables(config, rng), config)
+    variables = inference_variables(random_variables(config, rng), config)
     start = time.perf_counter()
     compiled = forward.lower(variables, *crops).compile()
     compile_seconds = time.perf_counter() - start
@@ -65,8 +65,11 @@ def inference_latency(config: Mapping, batch_size: int, repeats: int) -> dict[st
     }
 
 
-def _random_variables(config: Mapping, rng: np.random.Generator) -> dict:
-    """Numbers in the range of trained ones; drawn here, as compiling `init` takes half a minute."""
+def random_variables(config: Mapping, rng: np.random.Generator) -> dict:
+    """Numbers in the range of trained ones, for measurements; nothing has to be compiled.
+
+    `config` is a plain nested dict with the keys of configs/base.py.
+    """
 
     def draw(path: str, shape: tuple[int, ...]) -> np.ndarray:
         if path.endswith(("/scale", "/var")):
