@@ -17,6 +17,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 
 from data_pipeline.crop import Frame
 from data_pipeline.decoding import DecodedFrame, decode_image
+from data_pipeline.fingerprint import CHANGED, fingerprint
 from data_pipeline.index import read_index
 from data_pipeline.sequences import Dataset, FrameError, Frames, Sequence
 from data_pipeline.stores import Store
@@ -191,9 +192,12 @@ def open_packed(root: str | Path, source: Dataset | None = None) -> PackedDatase
     """Opens what launch.pack_dataset wrote.
 
     Args: source: the data set that was packed, to read what is not stored of its frames.
-    Raises: ValueError if it is not such a folder, or not whole, or `source` is another data set.
+    Raises: ValueError if it is not such a folder, or not whole, or `source` is another data set, or
+      has changed since.
     """
     manifest = read_manifest(root)
+    for note in (manifest["annotations"], *manifest["shards"]):
+        _check_file(Path(root) / note["file"], note["bytes"])
     try:
         index = read_index(Path(root) / ANNOTATIONS)
     except (OSError, ValueError) as problem:
@@ -202,16 +206,44 @@ def open_packed(root: str | Path, source: Dataset | None = None) -> PackedDatase
             "what is missing."
         ) from None
     settings = manifest["settings"]
+    if source is not None:
+        _check_source(root, settings, source)
+    shards = tuple(shard["file"] for shard in manifest["shards"])
+    store = Store(os.path.abspath(root))
+    return PackedDataset(settings["dataset"], store, index, np.arange(len(index)), shards, source)
+
+
+def _check_file(path: Path, size: int) -> None:
+    """Raises: ValueError unless the file is there with its size."""
+    try:
+        found = path.stat().st_size
+    except OSError as error:
+        what = f"cannot be had ({error.strerror})"
+    else:
+        what = f"has {found} bytes instead of {size}"
+        if found == size:
+            return
+    raise ValueError(
+        f"{path} {what}; run launch.pack_dataset again with the same flags, it only makes what is "
+        "missing."
+    )
+
+
+def _check_source(root: str | Path, settings: dict, source: Dataset) -> None:
+    """Raises: ValueError unless `source` is what was packed with these settings."""
     packed_from = settings["dataset"], settings["num_sequences"], settings["max_target"]
-    offered = source and (source.name.partition(":")[0], len(source), None)
-    if source is not None and packed_from != offered:
+    if packed_from != (source.name.partition(":")[0], len(source), None):
         raise ValueError(
             f"{root} was packed from {packed_from[1]} sequences of {packed_from[0]} with "
             f"max_target {packed_from[2]}; {source.name} with {len(source)} cannot stand in for it."
         )
-    shards = tuple(shard["file"] for shard in manifest["shards"])
-    store = Store(os.path.abspath(root))
-    return PackedDataset(settings["dataset"], store, index, np.arange(len(index)), shards, source)
+    now = fingerprint(source)
+    changed = [CHANGED[key] for key in now if settings.get(key) != now[key]]
+    if changed:
+        raise ValueError(
+            f"{source.name} is not as it was packed into {root}: {' and '.join(changed)}; pack it "
+            "again, into another folder."
+        )
 
 
 def read_manifest(root: str | Path) -> dict:

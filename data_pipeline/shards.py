@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
+from data_pipeline.fingerprint import CHANGED, fingerprint
 from data_pipeline.index import Entry, Index, make_index, write_index
 from data_pipeline.packed import ANNOTATIONS, FORMAT, MANIFEST, RECORD, read_manifest
 from data_pipeline.packing import PackRule, num_packed_frames, pack_frame, packed_frames
@@ -82,13 +83,12 @@ def verify(root: Path) -> Iterator[tuple[str, str]]:
 
 def make_settings(dataset: Dataset, rule: PackRule, frames_per_shard: int) -> dict:
     """All that decides what the shards hold; a run goes on only with the same."""
-    frames = num_packed_frames(dataset)
     settings = {
         "dataset": dataset.name.partition(":")[0],  # the place may change
         "num_sequences": len(dataset),
-        "num_frames": int(frames.sum()),
-        "lengths_sha256": hashlib.sha256(frames.tobytes()).hexdigest(),
+        "num_frames": int(num_packed_frames(dataset).sum()),
         "frames_per_shard": frames_per_shard,
+        **fingerprint(dataset),
         **dataclasses.asdict(rule),
     }
     return json.loads(json.dumps(settings))  # as it will be read again: with lists for tuples
@@ -108,7 +108,9 @@ def begin(root: Path, settings: dict) -> None:
         return
     if before != settings:
         changed = sorted(key for key in settings if settings[key] != before.get(key))
-        were = ", ".join(f"{key} {before.get(key)} (now {settings[key]})" for key in changed)
+        were = ", ".join(
+            CHANGED.get(key, f"{key} {before.get(key)} (now {settings[key]})") for key in changed
+        )
         raise ValueError(
             f"{root} holds a packing with other settings: {were}. "
             "Give those again, or another folder."

@@ -2,17 +2,20 @@
 
 import json
 import pickle
+import zipfile
 
 import cv2
 import numpy as np
 import pytest
 
 import detweights
+import small_datasets as small
 from configs import esat_vit_b256
 from data_pipeline import shards
 from data_pipeline.augment import CropRule
 from data_pipeline.crop import CropGeometry, jitter_box_xywh
 from data_pipeline.datasets import make_dataset
+from data_pipeline.fingerprint import fingerprint
 from data_pipeline.layouts import write_sequences
 from data_pipeline.packed import RECORD, open_packed
 from data_pipeline.packing import PackRule, estimate, needed_reach, num_packed_frames
@@ -315,16 +318,109 @@ def test_damaged_records_and_manifests_are_reported(places, tmp_path):
     plain, _ = plain_and_packed(places)
     pack(plain, tmp_path)
     path = tmp_path / "shard-00000.array_record"
-    path.write_bytes(path.read_bytes()[:70_000])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:10_000] + bytes(20_000) + whole[30_000:])
     with pytest.raises(FrameError, match=r"cannot be read.*--verify") as caught:
         open_packed(tmp_path)[0].open_frame(5)
     assert caught.value.cause == "damaged"
-    (tmp_path / "annotations.index").write_bytes(b"")
-    with pytest.raises(ValueError, match="it only makes what is missing"):
-        open_packed(tmp_path)
+    index = tmp_path / "annotations.index"
+    for content in (b"", bytes(index.stat().st_size)):
+        index.write_bytes(content)
+        with pytest.raises(ValueError, match=r"annotations\.index.*it only makes what is missing"):
+            open_packed(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 99}')
     with pytest.raises(ValueError, match="manifest of format 1"):
         open_packed(tmp_path)
+
+
+def test_a_shard_that_is_not_there_or_cut_is_named_before_training(places, tmp_path):
+    plain, _ = plain_and_packed(places)
+    pack(plain, tmp_path)
+    path = tmp_path / "shard-00001.array_record"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(
+        ValueError, match=rf"{path} has {len(whole) - 1} bytes instead of {len(whole)}; run"
+    ):
+        open_packed(tmp_path)
+    path.unlink()
+    with pytest.raises(ValueError, match=rf"{path} cannot be had \(No such file"):
+        open_packed(tmp_path)
+    pack(plain, tmp_path)
+    assert path.read_bytes() == whole
+    open_packed(tmp_path)
+
+
+def rename(folder):
+    (folder / "middle").rename(folder / "muddle")
+
+
+def move_a_box(folder):
+    file = folder / "right/groundtruth.txt"
+    assert file.read_text().count("391,73.5") == 1
+    file.write_text(file.read_text().replace("391,73.5", "391,73.6"))
+
+
+def hide_a_target(folder):
+    lines = (folder / "left/groundtruth.txt").read_text().splitlines()
+    (folder / "left/groundtruth.txt").write_text("\n".join([*lines[:5], "nan,nan,nan,nan"]))
+
+
+def encode_anew(folder):
+    for path in folder.glob("*/img/*.jpg"):
+        cv2.imwrite(str(path), cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 50])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (rename, "its names, boxes or flags have changed"),
+        (move_a_box, "its names, boxes or flags have changed"),
+        (hide_a_target, "its names, boxes or flags have changed"),
+        (encode_anew, "its images have changed"),
+    ],
+)
+def test_a_data_set_that_changed_is_noticed_on_resume_and_when_it_stands_in(
+    tmp_path, change, said, monkeypatch
+):
+    write(tmp_path / "sequences")
+    cache = str(tmp_path / "cache")
+    plain = make_dataset("folders", tmp_path, cache)
+    pack(plain, tmp_path / "packed")
+    with monkeypatch.context() as stop:
+        stop.setattr(shards, "write_index", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pack(plain, tmp_path / "stopped")
+    change(tmp_path / "sequences")
+    now = make_dataset("folders", tmp_path, cache)
+    for folder in ("packed", "stopped"):
+        with pytest.raises(ValueError, match=f"other settings: .*{said}.* or another folder"):
+            pack(now, tmp_path / folder)
+    with pytest.raises(ValueError, match=f"folders is not as it was packed into .*: {said}; pack"):
+        make_dataset("packed:packed+folders", tmp_path, cache)
+
+
+def test_a_data_set_that_moved_into_an_archive_is_the_same(places, tmp_path):
+    files = (path for path in (places / "sequences").rglob("*") if path.is_file())
+    tree = {str(path.relative_to(places / "sequences")): path.read_bytes() for path in files}
+    archive = small.zip_bytes(tree, compression=zipfile.ZIP_DEFLATED)
+    (tmp_path / "elsewhere.zip").write_bytes(archive)
+    moved = make_dataset("folders:elsewhere.zip", tmp_path, str(tmp_path / "cache"))
+    packed = open_packed(places / "packed", moved)
+    assert packed[0].open_frame(0).region(slice(0, HEIGHT), slice(0, WIDTH)).shape[0] == HEIGHT
+    assert fingerprint(moved) == fingerprint(make_dataset("folders", places, str(tmp_path / "c")))
+
+
+def test_a_part_of_a_data_set_has_its_own_fingerprint(places):
+    cache = str(places / "cache")
+    part, same, other = (
+        make_dataset("folders", places, cache, skip=[name]) for name in ("left", "left", "right")
+    )
+    assert fingerprint(part) == fingerprint(same)
+    assert fingerprint(part)["annotations_sha256"] != fingerprint(other)["annotations_sha256"]
+    drawn = fingerprint(SyntheticDataset(count=2, rule=SceneRule(num_frames=24)))
+    assert drawn == fingerprint(SyntheticDataset(count=2, rule=SceneRule(num_frames=24)))
+    assert drawn != fingerprint(SyntheticDataset(count=2, rule=SceneRule(num_frames=24), seed=1))
 
 
 def test_an_estimate_measures_what_packing_gives(places):
