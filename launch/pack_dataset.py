@@ -86,7 +86,7 @@ def main(argv: list[str]) -> int:
         _MAX_TARGET.value,
         _KEEP_FILES.value,
     )
-    dataset = make_dataset(_DATASET.value, _ROOT.value)
+    dataset = make_dataset(_DATASET.value, _ROOT.value, max_skip_share=config.data.max_skip_share)
     if isinstance(dataset, PackedDataset):
         raise ValueError(
             f"{_DATASET.value} is packed already, and its frames are in part: "
