@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import cv2
@@ -190,6 +191,38 @@ def test_files_give_the_same_bytes_for_0_1_and_4_workers_and_after_a_stop(root):
 
 def as_bytes(batches):
     return [{name: value.tobytes() for name, value in batch.items()} for batch in batches]
+
+
+@pytest.mark.parametrize(
+    ("box", "drawn", "skipped"),
+    [
+        ("20,15,-14,18", False, None),
+        ("20,15,14,0", False, None),
+        ("0,0,0,0", False, None),
+        ("nan,nan,nan,nan", False, None),
+        ("164,15,14,18", False, "box outside the frame"),
+        ("-40,-40,14,18", False, "box outside the frame"),
+        ("1e9,1e9,14,18", False, "box outside the frame"),
+        ("20,15,1,1", True, None),
+        ("63,47,9,9", True, None),
+        ("-30,-30,130,110", True, None),
+    ],
+)
+def test_a_strange_box_is_never_drawn_or_makes_a_sample_or_a_counted_skip(
+    root, box, drawn, skipped
+):
+    lines = (root / "sequences/good/groundtruth.txt").read_text().splitlines()
+    (root / "sequences/good/groundtruth.txt").write_text("\n".join([*lines[:7], box, *lines[8:]]))
+    frames, causes = set(), set()
+    with batches_of(root) as batches:
+        for _ in range(12):
+            batch = next(batches)
+            causes |= set(batches.skip_counts) - {"empty crop"}
+            for source, sides in zip(batch["source"], batch["box_cxcywh"], strict=True):
+                assert np.isfinite(sides).all()
+                frames |= set(re.findall(r"\d+", source.split(":")[1]))
+    assert ("7" in frames) == drawn
+    assert causes == ({skipped} if skipped else set())
 
 
 def test_sequences_that_are_listed_are_left_out(root):
