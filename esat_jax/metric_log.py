@@ -2,12 +2,16 @@
 
 import json
 import math
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.summary import text as text_summary
 
 from esat_jax.atomic import complete_file
 from esat_jax.drawing import OTHER_RGB, TRACKED_RGB, draw_box, encode_png
@@ -19,29 +23,34 @@ class MetricLog:
     """Writes `metrics.jsonl` and the folder `tensorboard` in a run's work folder.
 
     A run that goes on from a checkpoint forgets the rows written after it, so that no step stands
-    there twice.
+    there twice. What cannot be written raises OSError: tensorboardX's SummaryWriter, whose thread
+    then ends, would wait for ever.
     """
 
     def __init__(
         self, workdir: str | Path, config: Mapping, step: int, *, active: bool = True
     ) -> None:
         """Args: step: optimiser steps done; active: false on hosts that shall not write."""
-        self._writer, self._lines = None, None
+        self._events, self._lines = None, None
         if not active:
             return
         path = Path(workdir) / LINES_NAME
         _forget_rows_after(path, step)
         self._lines = path.open("a")
-        self._writer = SummaryWriter(str(path.parent / "tensorboard"), purge_step=step + 1)
-        self._writer.add_text("config", _as_markdown(config), step)
+        (path.parent / "tensorboard").mkdir(exist_ok=True)
+        self._events = EventsWriter(str(path.parent / "tensorboard" / "events"), f".{os.getpid()}")
+        begin = SessionLog(status=SessionLog.START)  # TensorBoard hides what is from here on
+        self._events.write_event(Event(step=step + 1, session_log=begin, wall_time=time.time()))
+        self._add(step, text_summary("config", _as_markdown(config)))
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         """Adds a row; names may have a group, "val/iou". What is not finite becomes null."""
-        if self._writer is None:
+        if self._lines is None:
             return
         numbers = {name: float(value) for name, value in numbers.items()}
-        for name, value in numbers.items():
-            self._writer.add_scalar(name if "/" in name else f"train/{name}", value, step)
+        tags = {name if "/" in name else f"train/{name}": value for name, value in numbers.items()}
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in tags.items()]
+        self._add(step, Summary(value=values))
         row = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         self._lines.write(json.dumps({"step": step, **row}) + "\n")
         self._lines.flush()
@@ -53,7 +62,7 @@ class MetricLog:
 
         Args: search: uint8 RGB [B, S, S, 3]; the boxes: [B, 4], fractions of the search crop.
         """
-        if self._writer is None:
+        if self._lines is None:
             return
         size = search.shape[1]
         for place, crop in enumerate(search):
@@ -61,7 +70,7 @@ class MetricLog:
             scale = picture.shape[0] / size  # small crops are enlarged
             box_xywh = scale * _to_xywh(box_cxcywh[place], size)
             picture = draw_box(picture, box_xywh, "", TRACKED_RGB)
-            # As a PNG made here: SummaryWriter.add_image needs Pillow for it.
+            # As a PNG made here: tensorboardX needs Pillow for it.
             image = Summary.Image(
                 height=picture.shape[0],
                 width=picture.shape[1],
@@ -69,13 +78,17 @@ class MetricLog:
                 encoded_image_string=encode_png(picture),
             )
             value = Summary.Value(tag=f"val/pair_{place}", image=image)
-            self._writer.file_writer.add_summary(Summary(value=[value]), step)
+            self._add(step, Summary(value=[value]))
 
     def close(self) -> None:
-        """Writes what is still in memory."""
-        if self._writer is not None:
-            self._writer.close()
+        """Closes the files; every row is in them already."""
+        if self._lines is not None:
             self._lines.close()
+            self._events.close()
+
+    def _add(self, step: int, summary: Summary) -> None:
+        self._events.write_event(Event(step=step, summary=summary, wall_time=time.time()))
+        self._events.flush()
 
 
 def read_rows(workdir: str | Path) -> list[dict]:
