@@ -30,7 +30,7 @@ class Tiles:
 
 
 # The fastest of 36 combinations each on an H100 at [32, 720, 12, 64] (benchmarks/results.md).
-FORWARD = Tiles(query=64, key=32, warps=4, stages=3)
+FORWARD = Tiles(query=64, key=64, warps=4, stages=3)
 BACKWARD_QUERY = Tiles(query=64, key=32, warps=4, stages=4)
 BACKWARD_KEY = Tiles(query=64, key=64, warps=4, stages=3)
 
@@ -76,21 +76,21 @@ def fused_attend(
 def _attend(
     query: jax.Array, key: jax.Array, value: jax.Array, forces: Forces, interpret: bool
 ) -> jax.Array:
-    return _forward(query, key, value, _norms(query, key, forces), forces, interpret)[0]
+    return _forward(query, key, value, forces, interpret)[0]
 
 
 def _attend_forward(
     query: jax.Array, key: jax.Array, value: jax.Array, forces: Forces, interpret: bool
 ) -> tuple[jax.Array, tuple]:
-    norms = _norms(query, key, forces)
-    out, log_sum = _forward(query, key, value, norms, forces, interpret)
-    return out, (query, key, value, norms, out, log_sum)
+    out, log_sum = _forward(query, key, value, forces, interpret)
+    return out, (query, key, value, out, log_sum)
 
 
 def _attend_backward(forces: Forces, interpret: bool, saved: tuple, d_out: jax.Array) -> tuple:
-    query, key, value, norms, out, log_sum = saved
-    correction = _row_products(out, d_out)
-    arguments = (query, key, value, *norms, d_out, log_sum, correction)
+    query, key, value, out, log_sum = saved
+    # Once here: backward, tiles that read the norms are faster than tiles that sum them up.
+    norms = _row_products(query, query), _row_products(key, key)
+    arguments = (query, key, value, *norms, d_out, log_sum, _row_products(out, d_out))
     d_query = _call(
         _d_query_kernel,
         BACKWARD_QUERY,
@@ -114,26 +114,17 @@ def _row_products(one: jax.Array, other: jax.Array) -> jax.Array:
     return jnp.einsum("bnhd,bnhd->bhn", one, other, preferred_element_type=jnp.float32)
 
 
-def _norms(query: jax.Array, key: jax.Array, forces: Forces) -> tuple[jax.Array, jax.Array]:
-    """|q|^2 and |k|^2: here, as every tile of the map would compute them again."""
-    if forces.none:
-        batch, tokens, heads, _ = query.shape
-        return (jnp.zeros((batch, heads, tokens), jnp.float32),) * 2  # never read
-    return _row_products(query, query), _row_products(key, key)
-
-
 def _forward(
     query: jax.Array,
     key: jax.Array,
     value: jax.Array,
-    norms: tuple[jax.Array, jax.Array],
     forces: Forces,
     interpret: bool,
 ) -> tuple[jax.Array, jax.Array]:
     """Output and the base-2 logarithm of each row's sum of exponentials [B, H, N]."""
     batch, tokens, heads, _ = query.shape
     log_sum = jax.ShapeDtypeStruct((batch, heads, tokens), jnp.float32)
-    arguments = (query, key, value, *norms)
+    arguments = (query, key, value)
     return _call(
         _forward_kernel, FORWARD, FORWARD.query, forces, arguments, (query, log_sum), interpret
     )
@@ -188,6 +179,12 @@ def _store(ref: jax.Array, tile: tuple[pl.Slice, jax.Array], values: jax.Array) 
         plgpu.store(ref.at[rows, :], values.astype(ref.dtype), mask=exist[:, None])
 
 
+def _squares(tile: jax.Array) -> jax.Array:
+    """Squared norm of each row: [n, d] -> [n] float32."""
+    wide = tile.astype(jnp.float32)
+    return jnp.sum(wide * wide, axis=1)
+
+
 def _scores(
     left: jax.Array,
     right: jax.Array,
@@ -214,8 +211,6 @@ def _forward_kernel(
     query_ref: jax.Array,
     key_ref: jax.Array,
     value_ref: jax.Array,
-    query_norm_ref: jax.Array,
-    key_norm_ref: jax.Array,
     out_ref: jax.Array,
     log_sum_ref: jax.Array,
     *,
@@ -224,13 +219,14 @@ def _forward_kernel(
     tokens: int,
 ) -> None:
     query_tile = _rows(pl.program_id(2) * tiles.query, tiles.query, tokens)
-    query, query_norm = (_load(ref, query_tile) for ref in (query_ref, query_norm_ref))
+    query = _load(query_ref, query_tile)
+    query_norm = _squares(query)
 
     def add_keys(i: jax.Array, carry: tuple) -> tuple:
         out, highest, total = carry
         key_tile = _rows(i * tiles.key, tiles.key, tokens)
-        key, key_norm = (_load(ref, key_tile) for ref in (key_ref, key_norm_ref))
-        logits, _, _ = _scores(query, key, query_norm, key_norm, forces)
+        key = _load(key_ref, key_tile)
+        logits, _, _ = _scores(query, key, query_norm, _squares(key), forces)
         logits = jnp.where(key_tile[1][None, :], logits, -jnp.inf)
         new_highest = jnp.maximum(highest, jnp.max(logits, axis=1))
         weights = jnp.exp2(logits - new_highest[:, None])
