@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from absl import app, flags
+from absl import logging as absl_logging
 
 _TRACEBACK = flags.DEFINE_bool(
     "traceback", False, "Show where an error was raised instead of one sentence."
@@ -20,6 +21,8 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     are faults of the program and keep their traceback. A reader of the output that leaves early, as
     in `tool | head`, changes nothing: the work is done, and its status is the program's.
     """
+    # Grain gives Python's log an output of its own. absl replaces it, while it knows the stream.
+    absl_logging.use_absl_handler()
     sys.stdout, sys.stderr = _LeavableStream(sys.stdout), _LeavableStream(sys.stderr)
     # JAX tells at length which accelerators this computer does not have.
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)

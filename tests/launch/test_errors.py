@@ -64,6 +64,17 @@ def test_surplus_arguments_end_in_one_line():
     assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
 
 
+def test_a_log_line_is_written_once_whoever_was_imported():
+    body = """import grain, logging
+    logging.getLogger("data_pipeline.pairs").warning("two left out")"""
+    tool = "import grain\n" + TOOL.format(body=body)
+    done = subprocess.run(
+        [sys.executable, "-c", tool], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0
+    assert done.stderr.count("two left out") == 1, done.stderr
+
+
 @pytest.mark.parametrize("lines", [3, 30_000])  # less and more than the pipe and buffers hold
 @pytest.mark.parametrize("status", [0, 3])
 def test_a_reader_that_leaves_early_changes_nothing(tmp_path, lines, status):
