@@ -18,6 +18,7 @@ from esat_jax.evaluation.result_rows import box_flaws, parse_boxes, parse_number
 
 _RUN = re.compile(r"(.+)_(\d{3})")  # NAME_001, as GOT-10k counts runs
 
+File = tuple[str, Callable[[], bytes]]  # its path, and what reads it
 Files = dict[str, Callable[[], bytes]]
 
 
@@ -123,21 +124,27 @@ def read_times(path: str | Path, benchmark: str, names: Collection[str]) -> dict
 
     Raises: ValueError naming the file and row that is no number.
     """
+    found = find_times(path, benchmark, names)
+    return {name: parse_numbers(read(), where) for name, (where, read) in found.items()}
+
+
+def find_times(path: str | Path, benchmark: str, names: Collection[str]) -> dict[str, File]:
+    """Where the times of sequences are, SEQUENCE_time.txt in any folder: {sequence: file}."""
     aliases = find_benchmark(benchmark).aliases
     files = {PurePath(where).stem: (where, read) for where, read in text_files(path).items()}
-    times = {}
+    found = {}
     for name in names:
-        for stem in (f"{alias}_time" for alias in aliases(name)):
-            if stem in files and stem not in names:
-                where, read = files[stem]
-                times[name] = parse_numbers(read(), where)
-    return times
+        stems = [f"{alias}_time" for alias in aliases(name)]
+        stem = next((stem for stem in stems if stem in files and stem not in names), None)
+        if stem is not None:
+            found[name] = files[stem]
+    return found
 
 
 def find_results(
     path: str | Path, benchmark: str, names: Collection[str] | None = None
-) -> dict[str, dict[int, tuple[str, Callable[[], bytes]]]]:
-    """Where the boxes of each sequence are: {sequence: {run: (file's path, its reader)}}.
+) -> dict[str, dict[int, File]]:
+    """Where the boxes of each sequence are: {sequence: {run: file}}.
 
     See `read_results`. In the order of `names`, and of runs.
     Raises: ValueError if a sequence has two files of a run.
@@ -147,7 +154,7 @@ def find_results(
     aliases = find_benchmark(benchmark).aliases
     known = {alias: name for name in names for alias in aliases(name)}
     known |= {name: name for name in names}
-    found: dict[str, dict[int, tuple[str, Callable[[], bytes]]]] = {name: {} for name in names}
+    found: dict[str, dict[int, File]] = {name: {} for name in names}
     for where, read in files.items():
         stem = PurePath(where).stem
         counted = _RUN.fullmatch(stem)
