@@ -7,26 +7,29 @@ whole, unless its files were damaged later; then the one before serves.
 import gc
 import json
 import logging
+import os
+import re
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
-# Keys that may differ from those a checkpoint was written with: they do not change what is learnt
-# (accumulation: but for the statistics of BatchNorm, which are those of a part of the batch).
-FREE_KEYS = ("data.root", "data.num_workers", "optim.accumulate", "optim.remat")
-FREE_SECTIONS = ("checkpoint.", "log.", "tracker.")
-SHOWN_KEYS = 5
+from esat_jax.config_differences import OtherConfigError, check_same_config
+
 NOT_VALIDATED = -1.0  # the IoU of checkpoints without validation: less than any
 
 State = TypeVar("State")  # a tree of jax.Arrays
 _LOG = logging.getLogger(__name__)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint could not be written."""
 
 
 class Checkpoints:
@@ -37,7 +40,8 @@ class Checkpoints:
     ) -> None:
         """Args: config: the whole configuration, a plain nested dict.
 
-        Raises: ValueError if not even the newest is to be kept.
+        Raises: ValueError if not even the newest is to be kept; OSError if the folder cannot be
+          written to.
         """
         if keep_last < 1 or keep_best < 0:
             raise ValueError(
@@ -45,6 +49,8 @@ class Checkpoints:
                 f"{keep_last} and {keep_best}."
             )
         self._folder = Path(folder).absolute()
+        _check_writable(self._folder)
+        _forget_unreadable_ious(self._folder)
         self._config = json.loads(json.dumps(dict(config)))
         best = managers.BestN(
             get_metric_fn=_iou, n=keep_best, keep_checkpoints_without_metrics=False
@@ -55,6 +61,8 @@ class Checkpoints:
             ),
             best_fn=_iou,
             cleanup_tmp_directories=True,
+            # In the background, a folder that cannot be made shows after a wait of minutes.
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
@@ -77,36 +85,37 @@ class Checkpoints:
 
         Args: step: optimiser steps done; data_state: of the input, for JSON. A step that is there
           already is left as it is.
-        Raises: ValueError or OSError if this one or the one before could not be written.
+        Raises: CheckpointError if this one or the one before could not be written.
         """
         if step in self._manager.all_steps():
             return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(_without_keys(state)),
-                data=ocp.args.JsonSave(dict(data_state)),
-                config=ocp.args.JsonSave(self._config),
-            ),
-            metrics={"iou": NOT_VALIDATED if val_iou is None else val_iou},
-        )
+        with self._failure_in_words():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    data=ocp.args.JsonSave(dict(data_state)),
+                    config=ocp.args.JsonSave(self._config),
+                ),
+                metrics={"iou": NOT_VALIDATED if val_iou is None else val_iou},
+            )
 
     def restore(self, like: State) -> tuple[int, State, dict] | None:
         """The newest checkpoint that can be read; damaged ones are named and moved aside.
 
-        Args: like: a state of the same arrays, placed on the devices as the result shall be.
+        Args: like: the state's arrays or their shapes, with the sharding that each shall have.
         Returns: (step, state, data state), or None if there are no checkpoints.
-        Raises: ValueError if they are of another configuration, or if all are damaged.
+        Raises: OtherConfigError if they are of another one; ValueError if all are damaged.
         """
         damaged: dict[int, str] = {}
         for step in reversed(self.steps):
             try:
-                with _quiet_readers():
-                    parts = self._read(step, like)
+                state, data_state = self._read(step, like)
+            except (OtherConfigError, jax.errors.JaxRuntimeError):
+                raise  # the latter is of the device, such as too little memory
             except Exception as error:  # noqa: BLE001 - Orbax raises bare Exception for cut files
                 damaged[step] = " ".join(str(error).split())[:200]
                 continue
-            _check_config(parts["config"], self._config, self._folder / str(step))
             for number, reason in damaged.items():
                 aside = self._set_aside(number)
                 _LOG.warning(
@@ -114,7 +123,7 @@ class Checkpoints:
                     "damaged one was moved to %s.",
                     *(number, reason, step, aside),
                 )
-            return step, _with_keys(parts["state"], like), parts["data"]
+            return step, state, data_state
         if damaged:
             raise ValueError(
                 f"{self._folder}: none of the checkpoints {sorted(damaged)} can be read "
@@ -124,26 +133,43 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when all that was saved is on the disk. Raises: as save."""
-        self._manager.wait_until_finished()
-        self._manager.check_for_errors()
+        with self._failure_in_words():
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
 
     def close(self) -> None:
-        """Waits, and ends the background threads."""
-        self._manager.close()
+        """Waits, and ends the background threads. Raises: as save."""
+        with self._failure_in_words():
+            self._manager.close()
 
-    def _read(self, step: int, like: State) -> Mapping:
-        abstract = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
-            _without_keys(like),
+    @contextmanager
+    def _failure_in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            steps = self.steps
+            left = (
+                f"the same command goes on from the one of step {steps[-1]}"
+                if steps
+                else "there is no other one"
+            )
+            raise CheckpointError(
+                f"{self._folder}: a checkpoint could not be written ({_reason(error)}); {left}."
+            ) from error
+
+    def _read(self, step: int, like: State) -> tuple[State, dict]:
+        """The state and the data state. The config comes first: another one has other arrays."""
+        config = ocp.args.Composite(config=ocp.args.JsonRestore())
+        parts = ocp.args.Composite(
+            state=ocp.args.StandardRestore(_abstract(like)), data=ocp.args.JsonRestore()
         )
-        return self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract),
-                data=ocp.args.JsonRestore(),
-                config=ocp.args.JsonRestore(),
-            ),
-        )
+        with _quiet_readers():
+            found = self._manager.restore(step, args=config)["config"]
+            check_same_config(
+                found, self._config, f"{self._folder / str(step)}: this checkpoint is"
+            )
+            restored = self._manager.restore(step, args=parts)
+        return restored["state"], restored["data"]
 
     def _set_aside(self, step: int) -> Path:
         """Makes room for a new checkpoint of this number."""
@@ -161,69 +187,52 @@ class Checkpoints:
 def save_state(path: str | Path, state: State) -> None:
     """Writes one state, outside any numbering; returns when it is on the disk."""
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(Path(path).absolute(), _without_keys(state), force=True)
+        checkpointer.save(Path(path).absolute(), state, force=True)
 
 
 def restore_state(path: str | Path, like: State) -> State:
     """Reads what save_state wrote; `like` as in Checkpoints.restore."""
     with ocp.StandardCheckpointer() as checkpointer:
-        state = checkpointer.restore(Path(path).absolute(), _without_keys(like))
-    return _with_keys(state, like)
+        return checkpointer.restore(Path(path).absolute(), _abstract(like))
 
 
-def config_differences(stored: Mapping, current: Mapping) -> list[str]:
-    """Keys that differ between two configurations and matter to what is learnt, with both values.
-
-    Each is a plain nested dict; tuples and lists count as equal.
-    """
-    stored, current = (dict(_flat(json.loads(json.dumps(c)))) for c in (stored, current))
-    absent = object()
-    lines = []
-    for key in sorted(stored.keys() | current.keys()):
-        old, new = stored.get(key, absent), current.get(key, absent)
-        if old != new and key not in FREE_KEYS and not key.startswith(FREE_SECTIONS):
-            words = ["not there" if value is absent else repr(value) for value in (old, new)]
-            lines.append(f"{key} was {words[0]} and is {words[1]}")
-    return lines
+def _abstract(like: State) -> State:
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like
+    )
 
 
-def _check_config(stored: Mapping, current: Mapping, path: Path) -> None:
-    if lines := config_differences(stored, current):
-        more = f" and {len(lines) - SHOWN_KEYS} more keys" * (len(lines) > SHOWN_KEYS)
-        raise ValueError(
-            f"{path}: this checkpoint is of another configuration: "
-            f"{'; '.join(lines[:SHOWN_KEYS])}{more}. Use another --workdir, or that configuration."
-        )
+def _check_writable(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
-def _flat(config: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+def _forget_unreadable_ious(folder: Path) -> None:
+    """What is left of a cut file would end the reading of all checkpoints."""
+    for path in folder.glob("*/metrics/metrics"):
+        try:
+            float(json.loads(path.read_text())["iou"])
+        except (ValueError, TypeError, KeyError):
+            _LOG.warning("%s is damaged: this checkpoint counts as not validated.", path)
+            if jax.process_index() == 0:
+                path.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    """The system's words, which Orbax hides in long ones."""
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):
+        return os.strerror(int(code[1]))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:200]
 
 
 def _iou(metrics: Mapping) -> float:
     return metrics["iou"]
-
-
-def _is_key(leaf: object) -> bool:
-    return jax.dtypes.issubdtype(getattr(leaf, "dtype", np.float32), jax.dtypes.prng_key)
-
-
-def _without_keys(state: State) -> State:
-    """Random keys as the numbers they are made of."""
-    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
-
-
-def _with_keys(state: State, like: State) -> State:
-    def restored(leaf: jax.Array, other: jax.Array) -> jax.Array:
-        if not _is_key(other):
-            return leaf
-        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(other))
-
-    return jax.tree.map(restored, state, like)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def load_batch(folder: str | Path) -> dict[str, np.ndarray]:
 
 
 def load_state(folder: str | Path, like: State) -> State:
-    """The state before the step, placed as `like` is."""
+    """The state before the step; `like` as in Checkpoints.restore."""
     return restore_state(Path(folder) / "state", like)
 
 

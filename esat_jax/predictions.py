@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from esat_jax.models.esat import make_model
 from esat_jax.sharding import replicated
-from esat_jax.train_step import TrainState
+from esat_jax.train_state import TrainState
 
 
 def make_predict_step(

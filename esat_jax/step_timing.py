@@ -17,9 +17,10 @@ from jax.sharding import Mesh
 
 from esat_jax.latency import random_variables
 from esat_jax.model_cost import model_cost
-from esat_jax.sharding import batch_sharded, put_batch, replicated, state_sharding
+from esat_jax.sharding import batch_sharded, put_batch, replicated
 from esat_jax.step_programs import guarded
-from esat_jax.train_step import TrainState, create_state, make_train_step, state_shapes
+from esat_jax.train_state import TrainState, create_state, state_shapes
+from esat_jax.train_step import make_train_step
 
 GIB = 2**30
 # Dense matrix products of 16-bit floats, TFLOP/s, from NVIDIA's data sheets; first match counts.
@@ -77,7 +78,7 @@ def compile_step(config: Mapping, mesh: Mesh, keep_ratio: float) -> CompiledStep
     Args: config: plain nested dict with the keys of configs/base.py; keep_ratio: of the program.
     """
     step = make_train_step(config, mesh, steps_per_epoch=1)
-    state = _shapes_with_places(config, mesh)
+    state = state_shapes(config, mesh)
     split = batch_sharded(mesh)
     batch = {
         name: jax.ShapeDtypeStruct(
@@ -156,13 +157,3 @@ def device_memory(device: jax.Device) -> int:
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"]
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _shapes_with_places(config: Mapping, mesh: Mesh) -> TrainState:
-    shapes = state_shapes(config)
-    places = state_sharding(shapes, mesh, config["optim"]["fsdp"])
-    return jax.tree.map(
-        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-        shapes,
-        places,
-    )

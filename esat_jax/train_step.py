@@ -5,72 +5,23 @@ No pmean: the loss is a mean over the global batch, which is one array split ove
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
-from flax.traverse_util import unflatten_dict
 from jax.sharding import Mesh
 
 from esat_jax import sharding
-from esat_jax.initial_variables import initial_variables, variable_shapes
 from esat_jax.losses import tracking_loss
 from esat_jax.micro_batches import MicroBatches
 from esat_jax.models.encoder import Encoded
 from esat_jax.models.esat import ESAT, TrackerOutput, make_model
 from esat_jax.models.patches import MEAN, STD
 from esat_jax.optimizer import learning_rates, make_optimizer
+from esat_jax.train_state import TrainState, plain, state_places
 
 Metrics = dict[str, jax.Array]
-
-
-@struct.dataclass
-class TrainState:
-    """All that a step changes, and the seed.
-
-    Attributes:
-      step: int32 scalar, steps taken.
-      params, batch_stats: of the model. opt_state: of `make_optimizer`.
-      rng: uint32 [2], key data; a step's key is this one folded with `step`.
-      ema: averaged parameters, or None if config.optim.ema_decay is 0.
-    """
-
-    step: jax.Array
-    params: dict
-    batch_stats: dict
-    opt_state: optax.OptState
-    rng: jax.Array
-    ema: dict | None
-
-    @property
-    def eval_params(self) -> dict:
-        """What validation and export use: the averaged parameters, where there are any."""
-        return self.params if self.ema is None else self.ema
-
-
-def state_shapes(config: Mapping) -> TrainState:
-    """The state as shapes, without computing anything; `config` as in `create_state`."""
-    flat = {p: jax.ShapeDtypeStruct(s, jnp.float32) for p, s in variable_shapes(config).items()}
-    return jax.eval_shape(_state_maker(config), unflatten_dict(flat, sep="/"))
-
-
-def create_state(config: Mapping, variables: Mapping | None = None, *, mesh: Mesh) -> TrainState:
-    """The state before the first step, placed on the devices.
-
-    Args:
-      config: the whole configuration, a ConfigDict or a nested dict.
-      variables: {"params", "batch_stats"} to start from; others are ignored. By default random
-        ones of config.seed. They are copied.
-    """
-    config = _plain(config)
-    if variables is None:
-        variables = initial_variables(config, config["seed"])
-    variables = {name: variables[name] for name in ("params", "batch_stats")}
-    places = sharding.state_sharding(state_shapes(config), mesh, config["optim"]["fsdp"])
-    return jax.jit(_state_maker(config), out_shardings=places)(variables)
 
 
 def make_train_step(
@@ -87,8 +38,8 @@ def make_train_step(
     "lr_<group>" each. A step that is not finite returns the state that it was given, so that it
     can be written down and tried again.
     """
-    config = _plain(config)
-    optim, places = config["optim"], _state_places(config, mesh)
+    config = plain(config)
+    optim, places = config["optim"], state_places(config, mesh)
     forward = _make_forward(config, mesh)
 
     def train_step(state: TrainState, batch: dict, keep_ratio: float) -> tuple[TrainState, Metrics]:
@@ -136,7 +87,7 @@ def make_eval_step(config: Mapping, mesh: Mesh) -> Callable[[TrainState, dict, f
     The network as the tracker runs it, without position losses, on `state.eval_params`. Metrics:
     "total", "focal", "giou", "l1" and "iou", means over the batch.
     """
-    config = _plain(config)
+    config = plain(config)
     model = make_model(config)
 
     def eval_step(state: TrainState, batch: dict, keep_ratio: float) -> Metrics:
@@ -155,7 +106,7 @@ def make_eval_step(config: Mapping, mesh: Mesh) -> Callable[[TrainState, dict, f
     return jax.jit(
         eval_step,
         static_argnums=2,
-        in_shardings=(_state_places(config, mesh), sharding.batch_sharded(mesh)),
+        in_shardings=(state_places(config, mesh), sharding.batch_sharded(mesh)),
         out_shardings=sharding.replicated(mesh),
     )
 
@@ -169,35 +120,6 @@ def normalize_crops(crops: jax.Array, brightness: jax.Array) -> jax.Array:
     bright = jnp.clip(crops * jnp.broadcast_to(factors, crops.shape), 0, 1)
     mean, std = (jnp.broadcast_to(jnp.array(value), crops.shape) for value in (MEAN, STD))
     return (bright - mean) / std
-
-
-def _plain(config: Mapping) -> dict:
-    return config.to_dict() if hasattr(config, "to_dict") else dict(config)
-
-
-def _state_maker(config: Mapping) -> Callable[[dict], TrainState]:
-    """variables -> the state before the first step, all of it new arrays."""
-    config = _plain(config)
-    optim = config["optim"]
-
-    def make(variables: dict) -> TrainState:
-        def copied() -> dict:
-            return jax.tree.map(jnp.copy, variables["params"])
-
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=copied(),
-            batch_stats=jax.tree.map(jnp.copy, variables["batch_stats"]),
-            opt_state=make_optimizer(optim, variables["params"], 1).init(variables["params"]),
-            rng=jax.random.key_data(jax.random.key(config["seed"])),
-            ema=copied() if optim["ema_decay"] else None,
-        )
-
-    return make
-
-
-def _state_places(config: Mapping, mesh: Mesh) -> Any:  # noqa: ANN401 a tree of shardings
-    return sharding.state_sharding(state_shapes(config), mesh, config["optim"]["fsdp"])
 
 
 def _frames(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:

@@ -1,6 +1,7 @@
 """The training loop: steps, validation, checkpoints, log, and an orderly end."""
 
 import collections
+import contextlib
 import dataclasses
 import logging
 import time
@@ -19,7 +20,8 @@ from esat_jax.pace import Pace
 from esat_jax.predictions import make_predict_step
 from esat_jax.sharding import make_mesh, put_batch, replicated
 from esat_jax.step_programs import StepPrograms, guarded
-from esat_jax.train_step import TrainState, create_state, make_eval_step, make_train_step
+from esat_jax.train_state import TrainState, create_state, state_shapes
+from esat_jax.train_step import make_eval_step, make_train_step
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,14 +78,14 @@ class Trainer:
             keep_last=config["checkpoint"]["keep_last"],
             keep_best=config["checkpoint"]["keep_best"],
         )
-        begins = not self._checkpoints.steps
-        variables = initial_variables() if begins else None
-        self.state: TrainState = create_state(config, variables, mesh=self.mesh)
+        self.state: TrainState
         self.step = 0  # optimiser steps done
-        if restored := self._checkpoints.restore(self.state):
+        if restored := self._checkpoints.restore(state_shapes(config, self.mesh)):
             self.step, self.state, data_state = restored
             train_batches.set_state(data_state)
             _LOG.warning("going on from the checkpoint of step %d.", self.step)
+        else:
+            self.state = create_state(config, initial_variables(), mesh=self.mesh)
         train_step = make_train_step(config, self.mesh, self.steps_per_epoch)
         self._train_step = guarded(train_step, self.state)
         self._eval_step = make_eval_step(config, self.mesh)
@@ -236,8 +238,7 @@ class Trainer:
         self._checkpoints.save(self.step, self.state, self._train_batches.get_state(), val_iou)
 
     def _close(self) -> None:
-        if self._programs is not None:
-            self._programs.close()
-        self._pace.close()
-        self._log.close()
-        self._checkpoints.close()
+        with contextlib.ExitStack() as stack:  # all of them, also where one raises
+            for part in (self._checkpoints, self._log, self._pace, self._programs):
+                if part is not None:
+                    stack.callback(part.close)

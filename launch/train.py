@@ -26,10 +26,11 @@ from ml_collections import config_flags
 from data_pipeline.pipeline import make_train_batches, make_val_batches
 from esat_jax import failed_step
 from esat_jax.atomic import complete_file
-from esat_jax.checkpoints import config_differences
+from esat_jax.config_differences import check_same_config
 from esat_jax.sharding import make_mesh, put_batch
 from esat_jax.torch_weights import load_state_dict, read_checkpoint
-from esat_jax.train_step import create_state, make_train_step
+from esat_jax.train_state import state_shapes
+from esat_jax.train_step import make_train_step
 from esat_jax.trainer import Trainer
 from esat_jax.weights import save_weights
 from launch import errors
@@ -132,7 +133,7 @@ def replay(folder: Path) -> int:
     report = failed_step.load_report(folder)
     config, mesh = report["config"], make_mesh()
     batch = failed_step.load_batch(folder)
-    state = failed_step.load_state(folder, create_state(config, mesh=mesh))
+    state = failed_step.load_state(folder, state_shapes(config, mesh))
     step = make_train_step(config, mesh, report["steps_per_epoch"])
     _, numbers = step(state, put_batch(batch, mesh), report["keep_ratio"])
     numbers = {name: float(value) for name, value in jax.device_get(numbers).items()}
@@ -153,11 +154,8 @@ def _claim(workdir: Path, config: Mapping) -> None:
     """Writes config.json. Raises: ValueError if the folder is a run of another configuration."""
     path = workdir / "config.json"
     workdir.mkdir(parents=True, exist_ok=True)
-    if path.exists() and (lines := config_differences(json.loads(path.read_text()), config)):
-        raise ValueError(
-            f"{workdir} holds a run of another configuration: {'; '.join(lines[:5])}. "
-            "Use another --workdir, or that configuration."
-        )
+    if path.exists():
+        check_same_config(json.loads(path.read_text()), config, f"{workdir} holds a run")
     if jax.process_index() == 0:
         with complete_file(path) as part:
             part.write_text(json.dumps(config, indent=1) + "\n")

@@ -1,4 +1,7 @@
+import contextlib
 import json
+import resource
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +9,8 @@ import numpy as np
 import pytest
 from flax import struct
 
-from esat_jax.checkpoints import Checkpoints, config_differences, restore_state, save_state
+from esat_jax.checkpoints import CheckpointError, Checkpoints, restore_state, save_state
+from esat_jax.config_differences import config_differences
 
 CONFIG = {"seed": 1, "optim": {"lr": {"default": 0.1}}, "data": {"root": "/a"}, "spl": (3, 2)}
 
@@ -21,7 +25,8 @@ class State:
 
 def make_state(number):
     kernel = jax.random.normal(jax.random.key(number), (400, 300))
-    return State(jnp.int32(number), {"kernel": kernel, "bias": jnp.arange(3.0)}, jax.random.key(7))
+    rng = jax.random.key_data(jax.random.key(7))
+    return State(jnp.int32(number), {"kernel": kernel, "bias": jnp.arange(3.0)}, rng)
 
 
 def open_checkpoints(folder, config=CONFIG, keep_last=2, keep_best=1):
@@ -40,8 +45,6 @@ def assert_same(state, other):
     assert jax.tree.structure(state) == jax.tree.structure(other)
     for one, two in zip(jax.tree.leaves(state), jax.tree.leaves(other), strict=True):
         assert one.dtype == two.dtype
-        if jax.dtypes.issubdtype(one.dtype, jax.dtypes.prng_key):
-            one, two = jax.random.key_data(one), jax.random.key_data(two)
         np.testing.assert_array_equal(one, two)
 
 
@@ -115,6 +118,82 @@ def test_a_damaged_newest_one_falls_back_and_says_so(tmp_path, caplog, damage):
     assert_same(state, make_state(2))
 
 
+def test_whatever_file_is_cut_or_missing_the_state_is_one_that_was_saved(tmp_path, caplog):
+    write(tmp_path / "whole", [1, 2]).close()
+    names = [p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole" / "2").rglob("*")]
+    names = [name for name in names if (tmp_path / "whole" / name).is_file()]
+    assert len(names) > 10
+    for damage in (cut, lambda path: path.unlink()):
+        fallen_back = set()
+        for number, name in enumerate(names):
+            folder = tmp_path / damage.__name__ / str(number) / "c"
+            shutil.copytree(tmp_path / "whole", folder)
+            damage(folder / name)
+            caplog.clear()
+            checkpoints = open_checkpoints(folder)
+            step, state, data_state = checkpoints.restore(make_state(0))
+            checkpoints.close()
+            assert data_state == {"step": step}
+            assert_same(state, make_state(step))
+            assert (step == 1) == ("going on from the one before it, 1" in caplog.text)
+            if step == 1:
+                fallen_back.add(name.parts[1])
+        assert fallen_back == {"state", "data", "config"}
+
+
+def test_a_damaged_iou_counts_as_none(tmp_path, caplog):
+    folder = tmp_path / "c"
+    write(folder, [1, 2], {1: 0.5, 2: 0.7}).close()
+    cut(folder / "2" / "metrics" / "metrics")
+    checkpoints = open_checkpoints(folder)
+    assert checkpoints.steps == [1, 2]
+    assert checkpoints.best_step == 1
+    assert "2/metrics/metrics is damaged" in caplog.text
+
+
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """As a disk with no more room than that: the system refuses what is written after it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_room_for_a_checkpoint_is_one_sentence_and_spares_the_earlier_ones(tmp_path):
+    folder = tmp_path / "c"
+    sentence = rf"{folder}: a checkpoint could not be written \(File too large\); "
+    checkpoints = open_checkpoints(folder)
+    with files_of_at_most(100_000):
+        checkpoints.save(1, make_state(1), {"step": 1})
+        with pytest.raises(CheckpointError, match=f"{sentence}there is no other one"):
+            checkpoints.wait()
+    write(folder, [1, 2]).close()
+    checkpoints = open_checkpoints(folder)
+    with files_of_at_most(100_000):
+        checkpoints.save(3, make_state(3), {"step": 3})
+        with pytest.raises(CheckpointError, match=f"{sentence}.* the one of step 2"):
+            checkpoints.save(4, make_state(4), {"step": 4})
+    checkpoints = open_checkpoints(folder)
+    assert checkpoints.steps == [1, 2]
+    step, state, _ = checkpoints.restore(make_state(0))
+    assert step == 2
+    assert_same(state, make_state(2))
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        open_checkpoints(tmp_path / "file")
+    folder = tmp_path / "system"
+    folder.symlink_to("/proc/self")  # not even root can write there
+    with pytest.raises(OSError, match="system"):
+        open_checkpoints(folder)
+
+
 def test_when_all_are_damaged_nothing_is_begun_anew(tmp_path):
     write(tmp_path / "c", [1, 2]).close()
     for step in (1, 2):
@@ -139,6 +218,9 @@ def test_a_checkpoint_of_another_config_is_refused_in_words(tmp_path):
     sentence = r"another configuration: optim.lr.default was 0.1 and is 0.2\. Use another --workdir"
     with pytest.raises(ValueError, match=sentence):
         open_checkpoints(tmp_path / "c", other).restore(make_state(0))
+    smaller = make_state(0).replace(params={"kernel": jnp.zeros((2, 3))})
+    with pytest.raises(ValueError, match=sentence):
+        open_checkpoints(tmp_path / "c", other).restore(smaller)
 
 
 def test_what_does_not_change_the_training_may_differ():

@@ -13,13 +13,8 @@ from data_pipeline.labels import score_target
 from esat_jax import sharding
 from esat_jax.losses import tracking_loss
 from esat_jax.models.esat import make_model
-from esat_jax.train_step import (
-    create_state,
-    make_eval_step,
-    make_train_step,
-    normalize_crops,
-    state_shapes,
-)
+from esat_jax.train_state import create_state, state_shapes
+from esat_jax.train_step import make_eval_step, make_train_step, normalize_crops
 from parity import random_variables, read_config
 
 STEPS, STEPS_PER_EPOCH, RATIO = 20, 10, 0.7
@@ -63,7 +58,7 @@ class Program:
         self.mesh = sharding.make_mesh(jax.devices()[:devices])
         batch = sharding.put_batch(make_batch(0, size, num_search), self.mesh)
         step = make_train_step(self.config, self.mesh, STEPS_PER_EPOCH)
-        lowered = step.lower(state_shapes(self.config), batch, RATIO)
+        lowered = step.lower(state_shapes(self.config, self.mesh), batch, RATIO)
         self.step = lowered.compile(compiler_options=FASTER)
 
     def start(self):
@@ -279,5 +274,5 @@ def test_impossible_settings_are_refused_before_anything_is_compiled(overrides, 
     config, mesh = smoke(**overrides), sharding.make_mesh(jax.devices()[:1])
     with pytest.raises(ValueError, match=message):
         make_train_step(config, mesh, STEPS_PER_EPOCH).lower(
-            state_shapes(config), make_batch(0), RATIO
+            state_shapes(config, mesh), make_batch(0), RATIO
         )
