@@ -85,7 +85,8 @@ class RuleScores:
 
     def of(self, sequences: Collection[str]) -> "RuleScores":
         """The scores of some of the sequences, such as those with an attribute."""
-        kept = [i for i, name in enumerate(self.sequences) if name in sequences]
+        wanted = set(sequences)
+        kept = [i for i, name in enumerate(self.sequences) if name in wanted]
         return RuleScores(
             tuple(self.sequences[i] for i in kept),
             {k: Measure(m.values[kept], m.weights[kept]) for k, m in self.measures.items()},
