@@ -197,12 +197,12 @@ def check_box_xywh(
         checked_xywh = np.empty(0)
     if checked_xywh.shape != (4,):
         raise ValueError(f"a box must be four numbers x, y, width, height in px, got {box_xywh!r}.")
-    if not np.isfinite(checked_xywh).all() or min(checked_xywh[2:]) <= 0:
+    x, y, w, h = checked_xywh.tolist()
+    if not all(map(math.isfinite, (x, y, w, h))) or min(w, h) <= 0:
         raise ValueError(
             "a box must have finite numbers and a positive width and height, "
             f"got {_text(checked_xywh)}."
         )
-    x, y, w, h = checked_xywh
     if None not in (height, width) and not (x < width and y < height and x + w > 0 and y + h > 0):
         raise ValueError(
             f"box {_text(checked_xywh)} lies outside the frame of {width} x {height} px; "
@@ -241,7 +241,7 @@ def jitter_box_xywh(
     """
     box_xywh, uniforms = np.asarray(box_xywh, np.float64), np.asarray(uniforms, np.float64)
     sides = box_xywh[..., 2:] * np.exp(scale_jitter * np.asarray(normals, np.float64))
-    reach = center_jitter * np.sqrt(np.prod(sides, axis=-1, keepdims=True))
+    reach = center_jitter * np.sqrt(sides[..., :1] * sides[..., 1:])
     center = _center(box_xywh) + reach * (uniforms - 0.5)
     return np.concatenate([center - 0.5 * sides, sides], axis=-1)
 
@@ -251,14 +251,16 @@ def flip_box_xywh(box_xywh: np.ndarray, width: int) -> np.ndarray:
 
     Source: OSTrack, which mirrors the corners as if they were pixels (one px off the edges).
     """
-    x, y, w, h = np.moveaxis(np.asarray(box_xywh, np.float64), -1, 0)
-    return np.stack([width - 1 - x - w, y, w, h], axis=-1)
+    flipped_xywh = np.array(box_xywh, np.float64)
+    flipped_xywh[..., 0] = width - 1 - flipped_xywh[..., 0] - flipped_xywh[..., 2]
+    return flipped_xywh
 
 
 def flip_box_cxcywh(box_cxcywh: np.ndarray) -> np.ndarray:
     """The box [..., 4], fractions of a crop, after mirroring that crop left to right."""
-    cx, cy, w, h = np.moveaxis(np.asarray(box_cxcywh, np.float64), -1, 0)
-    return np.stack([1 - cx, cy, w, h], axis=-1)
+    flipped_cxcywh = np.array(box_cxcywh, np.float64)
+    flipped_cxcywh[..., 0] = 1 - flipped_cxcywh[..., 0]
+    return flipped_cxcywh
 
 
 def _center(box_xywh: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Training targets of one template/search pair. Numpy only."""
 
+import functools
 import math
 
 import numpy as np
@@ -20,13 +21,12 @@ def score_target(box_cxcywh: np.ndarray, grid: int) -> np.ndarray:
     cx, cy, w, h = (float(value) * grid for value in box_cxcywh)
     column, row = round(cx), round(cy)
     radius = max(0, int(gaussian_radius(w, h)))
-    at = np.arange(grid)
-    gaps = (at - row)[:, None], (at - column)[None, :]
+    near = [slice(max(at - radius, 0), max(at + radius + 1, 0)) for at in (row, column)]
+    rows, columns = np.arange(grid)[near[0]] - row, np.arange(grid)[near[1]] - column
     sigma = (2 * radius + 1) / 6
-    target = np.exp(-(gaps[0] ** 2 + gaps[1] ** 2) / (2 * sigma**2))
-    target[target < np.finfo(np.float64).eps] = 0
-    inside = (np.abs(gaps[0]) <= radius) & (np.abs(gaps[1]) <= radius)
-    return (target * inside).astype(np.float32)
+    target = np.zeros((grid, grid), np.float32)
+    target[*near] = np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * sigma**2))
+    return target
 
 
 def gaussian_radius(width: float, height: float, min_overlap: float = 0.7) -> float:
@@ -54,6 +54,7 @@ def position_labels(
 
     Args:
       box_cxcywh, template_box_cxcywh: [4] target in fractions of the search and template crop.
+        Training has them as float32, like the network: that decides at a cell's very edge.
       template_grid, search_grid: tokens per side, T and S.
       template_labels: which search cells the template's tokens are labelled with. "box": the cell
         at the same place relative to the target, clipped to the grid; "center": the T x T cells in
@@ -63,7 +64,6 @@ def position_labels(
     Raises: ValueError for another `template_labels`, or "center" with a template larger than the
       search grid.
     """
-    cells = np.arange(search_grid**2, dtype=np.int32)
     if template_labels == "center":
         if template_grid > search_grid:
             raise ValueError(
@@ -73,16 +73,27 @@ def position_labels(
         first = (search_grid - template_grid) // 2
         columns = rows = first + np.arange(template_grid)
     elif template_labels == "box":
-        at = (np.arange(template_grid) + 0.5) / template_grid  # token centres in the template crop
+        at = _token_centres(template_grid)
         relative = (at - template_box_cxcywh[:2, None]) / template_box_cxcywh[2:, None]  # [2, T]
         place = box_cxcywh[:2, None] + relative * box_cxcywh[2:, None]
-        columns, rows = np.clip(np.floor(place * search_grid), 0, search_grid - 1).astype(np.int32)
+        cells = np.floor(place * search_grid)
+        columns, rows = np.minimum(np.maximum(cells, 0), search_grid - 1).astype(np.int32)
     else:
         raise ValueError(f"template_labels is one of {TEMPLATE_LABELS}, got {template_labels!r}")
-    template_cells = (rows[:, None] * search_grid + columns[None, :]).ravel()
-    centres = (np.arange(search_grid) + 0.5) / search_grid
+    num_template, num_search = template_grid**2, search_grid**2
+    abs_labels = np.arange(-num_template, num_search, dtype=np.int32)
+    abs_labels[:num_template] = (rows[:, None] * search_grid + columns).ravel()
+    centres = _token_centres(search_grid)
     cx, cy, w, h = box_cxcywh
-    inside = [np.abs(centres - c) <= side / 2 for c, side in ((cx, w), (cy, h))]
-    on_target = np.outer(inside[1], inside[0]).ravel()
-    signs = np.concatenate([np.ones(template_grid**2), on_target])
-    return np.concatenate([template_cells, cells]).astype(np.int32), signs.astype(np.int32)
+    in_columns, in_rows = np.abs(centres - cx) <= w / 2, np.abs(centres - cy) <= h / 2
+    pn_labels = np.ones(num_template + num_search, np.int32)
+    pn_labels[num_template:] = (in_rows[:, None] & in_columns).ravel()
+    return abs_labels, pn_labels
+
+
+@functools.lru_cache
+def _token_centres(grid: int) -> np.ndarray:
+    """Centres of a side's tokens in fractions of the crop, float64 [grid]; not to be written to."""
+    centres = (np.arange(grid) + 0.5) / grid
+    centres.setflags(write=False)
+    return centres
