@@ -26,16 +26,7 @@ def split_rows(data: bytes, where: str) -> list[list[str]]:
     Args: where: the file's name, for messages.
     Raises: ValueError if the file is no text, or has no row.
     """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise ValueError(f"{where}: expected text with a row per frame, the file is binary.")
-    lines = text.rstrip().splitlines()
-    if not lines:
-        raise ValueError(f"{where}: expected a row per frame, the file is empty.")
-    return [_SEPARATORS.split(line.strip().rstrip(",;").rstrip()) for line in lines]
+    return [_fields(line) for line in _lines(data, where)]
 
 
 def parse_numbers(data: bytes, where: str, columns: int | None = None) -> np.ndarray:
@@ -44,18 +35,24 @@ def parse_numbers(data: bytes, where: str, columns: int | None = None) -> np.nda
     Args: columns: how many each row has; by default as many as the first.
     Raises: ValueError naming the first row that has something else.
     """
-    rows = split_rows(data, where)
-    columns = columns or len(rows[0])
-    numbers = []
-    for number, fields in enumerate(rows, start=1):
+    lines = _lines(data, where)
+    columns = columns or len(_fields(lines[0]))
+    try:  # NumPy's reader is five times as fast, but knows one separator and tells little
+        numbers = np.loadtxt(lines, delimiter=_delimiter(lines[0]), comments=None, ndmin=2)
+        if numbers.shape == (len(lines), columns):  # it passes over empty lines
+            return numbers
+    except ValueError:
+        pass  # the reader below says where, if it cannot read it either
+    rows = []
+    for number, fields in enumerate(map(_fields, lines), start=1):
         try:
-            numbers.append([float(field) for field in fields])
+            rows.append([float(field) for field in fields])
         except ValueError:
-            numbers.append([])
-        if len(numbers[-1]) != columns:
+            rows.append([])
+        if len(rows[-1]) != columns:
             form = "four numbers x,y,w,h" if columns == 4 else f"{columns} numbers"
             raise ValueError(f"{where}:{number}: expected {form}, got {quoted(fields)}.")
-    return np.array(numbers)
+    return np.array(rows)
 
 
 def parse_boxes(data: bytes, where: str) -> np.ndarray:
@@ -97,3 +94,25 @@ def shortened(names: Collection[str], shown: int = _NAMED) -> str:
     """The first names, and how many there are more."""
     text = ", ".join(list(names)[:shown])
     return text + f" and {len(names) - shown} more" * (len(names) > shown)
+
+
+def _lines(data: bytes, where: str) -> list[str]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise ValueError(f"{where}: expected text with a row per frame, the file is binary.")
+    lines = text.rstrip().splitlines()
+    if not lines:
+        raise ValueError(f"{where}: expected a row per frame, the file is empty.")
+    return lines
+
+
+def _fields(line: str) -> list[str]:
+    return _SEPARATORS.split(line.strip().rstrip(",;").rstrip())
+
+
+def _delimiter(line: str) -> str | None:
+    """What separates the numbers of a line; None is white space."""
+    return next((separator for separator in ",;" if separator in line), None)

@@ -92,6 +92,7 @@ def test_an_interrupted_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
         " 1, 2, 3, 4\n5.0,6.0,7.000,8e0,\n",
         "\ufeff1;2;3;4\n5;6;7;8\n",
         "1.0000000e+00,2.0,3.0,4.0\n5,6,7,8\n",
+        "1,2\t3 4\n5\t6,7,8\n",
     ],
 )
 def test_other_trackers_text_is_read(tmp_path, text):
@@ -113,6 +114,7 @@ def test_nan_and_inf_are_read_for_the_rules_to_judge(tmp_path):
         ("uav123", ["uav_bike1", "uav_car1_s"], ["bike1.txt", "car1_s.txt"]),
         ("nfs", ["nfs_bee", "nfs_dog_1"], ["bee.txt", "dog_1.txt"]),
         ("otb", ["Jogging_1", "Jogging_2"], ["Jogging-1.txt", "Jogging.2.txt"]),
+        ("otb", ["Car1", "Human4_2"], ["Car1.txt", "Human4.txt"]),
         ("got10k_val", ["G_000001", "G_000002"], ["G_000001.txt", "x/G_000002_001.txt"]),
         ("trackingnet_test", ["a_time", "b"], ["a_time.txt", "b.txt", "a_time_time.txt"]),
         ("tnl2k_test", ["x_001", "y"], ["deep/er/x_001.txt", "deep/y.txt"]),
