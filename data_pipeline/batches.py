@@ -3,6 +3,7 @@
 import dataclasses
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import threading
@@ -22,6 +23,7 @@ from data_pipeline.skips import SkipLedger
 
 SHARED_MEMORY = Path("/dev/shm")  # where worker processes leave their batches on Linux
 END_OF_TIME = 2**62  # samples; training runs until it is stopped
+_EXIT_CODE = re.compile(r"terminated unexpectedly with exit code (-?\d+)")  # grain's words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,10 @@ def stack_samples(samples: Several[dict]) -> dict:
     return batch | {"skips": [record for sample in samples for record in sample["skips"]]}
 
 
+class WorkerError(ValueError):
+    """A worker process ended before its time."""
+
+
 class Batches(Iterator[dict]):
     """Iterates over this host's share of the batches; can be stopped and continued exactly.
 
@@ -120,10 +126,15 @@ class Batches(Iterator[dict]):
             batch = next(self._running[0])
             self._ledger.add(batch.pop("skips"))
         except BaseException as error:
+            self.close()  # asked again, it makes the same batch again instead of ending quietly
+            if code := _EXIT_CODE.search(str(error)):
+                error = WorkerError(
+                    f"a process that makes batches ended with status {code[1]}; -9 is mostly the "
+                    "system's doing, for want of memory: then use fewer config.data.num_workers."
+                )
             epoch, step = divmod(self._step, self.steps_per_epoch)
             error.add_note(f"in input batch {self._step}: batch {step} of epoch {epoch}, from 0")
-            self.close()  # asked again, it makes the same batch again instead of ending quietly
-            raise
+            raise error
         self._step += 1
         if self._step % self.steps_per_epoch == 0:
             epoch = self._step // self.steps_per_epoch - 1
