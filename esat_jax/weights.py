@@ -25,7 +25,7 @@ def save_weights(
       config: plain nested dict, `ConfigDict.to_dict()`.
       initial_paths: "params/box_head/...", arrays that were never trained, where the others were;
         see `load_initial_paths`.
-    Raises: ValueError for a configuration that JSON cannot hold.
+    Raises: ValueError for a configuration that JSON cannot hold; OSError if there is no room.
     """
     try:
         text = json.dumps(dict(config))
@@ -39,7 +39,10 @@ def save_weights(
     if initial_paths:
         metadata["initial_paths"] = json.dumps(sorted(initial_paths))
     with complete_file(path) as part:
-        save_file(arrays, part, metadata=metadata)
+        try:
+            save_file(arrays, part, metadata=metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path} could not be written: {error}") from None
 
 
 def load_weights(path: str | Path) -> tuple[dict, dict]:
