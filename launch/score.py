@@ -56,8 +56,9 @@ def named_paths(results: Collection[str]) -> dict[str, str]:
     paths: dict[str, str] = {}
     for text in results:
         name, equals, path = text.partition("=")
-        path = path if equals else text
-        name = name if equals else Path(path).stem.removesuffix("_tracking_result")
+        if not equals or "/" in name:
+            name, path = Path(text).name.removesuffix(".zip"), text
+            name = name.removesuffix("_tracking_result")
         if name in paths:
             raise ValueError(f"two trackers are called {name!r}; name them, NAME={path}.")
         paths[name] = path

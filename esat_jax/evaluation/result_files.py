@@ -1,7 +1,8 @@
 """Files with a tracker's boxes: written as benchmarks read them, read as trackers' authors write.
 
 A file has a row `x,y,width,height` (px) per frame, the first one the given box. Times are in files
-of their own, seconds per frame.
+of their own, seconds per frame. Whatever else lies in a folder of results must not be called
+SEQUENCE.txt.
 """
 
 import functools

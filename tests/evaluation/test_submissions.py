@@ -223,7 +223,15 @@ GOT_ZIPS = {  # what is done to the right archive -> the one line that tells it
     ),
     "negative times": (
         lambda e: e | {TIMES_1: "0.1\n-1\n0.1\n0.1\n0.1\n"},
-        f"times: {TIMES_1}: row 2 is -1, no duration",
+        f"times: {TIMES_1}: row 2 is -1; seconds per frame are 0 to 600",
+    ),
+    "a time of many hours": (
+        lambda e: e | {TIMES_1: "0.1\n0.1\n0.1\n0.1\n1.7e9\n"},
+        f"times: {TIMES_1}: row 5 is 1.7e+09; seconds per frame are 0 to 600",
+    ),
+    "times that are nan": (
+        lambda e: e | {TIMES_1: lines(5, "nan")},
+        f"times: {TIMES_1}: row 1 is nan; seconds per frame are 0 to 600",
     ),
     "times of two runs, boxes of one": (
         lambda e: e | {TIMES_1: lines(5, "0.1,0.2")},
