@@ -3,31 +3,17 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from data_pipeline.crop import CropGeometry, check_box_xywh, check_frame, clip_box_xywh
+from data_pipeline.crop import check_frame
 from esat_jax.model_weights import load_model_weights
 from esat_jax.models.box_head import decode_boxes, hann_window
 from esat_jax.models.esat import inference_variables, make_model
+from esat_jax.target import Prediction, Target, check_frame_size
 
-MARGIN_PX = 10  # of a box, stays inside the frame; and the smallest side of a box. OSTrack.
-
-
-class Prediction(NamedTuple):
-    """Where the target is in one frame.
-
-    Attributes:
-      box_xywh: float64 [4], frame pixels; inside the frame, at least 10 px wide and high.
-      score: the network's raw score of this box, in [0, 1].
-      lost: the score is below config.tracker.lost_threshold.
-    """
-
-    box_xywh: np.ndarray
-    score: float
-    lost: bool
+__all__ = ["Prediction", "Tracker", "frame_size", "make_search_step", "needs_template_box"]
 
 
 def make_search_step(config: Mapping) -> Callable:
@@ -78,11 +64,10 @@ class Tracker:
         self._step = jax.jit(make_search_step(self.config))
         self._variables = inference_variables(variables, self.config)
         self._template: tuple | None = None
-        self._box_xywh: np.ndarray | None = None
-        self._frame_shape: tuple[int, ...] | None = None
+        self._target: Target | None = None
         start = time.perf_counter()
         blank = [np.zeros((self.config[k]["size"],) * 2 + (3,), np.uint8) for k in _CROPS]
-        self._locate(self._put_template(blank[0], np.array([0.5] * 4)), blank[1])
+        self._locate(self._put_template(blank[0], np.full(4, 0.5, np.float32)), blank[1])
         self.compile_seconds = time.perf_counter() - start
 
     @classmethod
@@ -100,16 +85,10 @@ class Tracker:
         Raises: ValueError for a frame that is not uint8 RGB, or a box that is not four finite
           numbers with a positive area, in part inside the frame, or too large to search around.
         """
-        height, width = frame_size(frame)
-        box_xywh = check_box_xywh(box_xywh, height, width)
-        template, search = self.config["template"], self.config["search"]
-        # What the next frame will need: a box that cannot be searched around is refused here.
-        CropGeometry.from_box(box_xywh, search["factor"], search["size"]).inside(height, width)
-        geometry = CropGeometry.from_box(box_xywh, template["factor"], template["size"])
-        self._template = self._put_template(
-            geometry.crop_image(frame), geometry.frame_to_crop(box_xywh)
-        )
-        self._box_xywh, self._frame_shape = box_xywh.copy(), frame.shape
+        target = Target(self.config, box_xywh, *frame_size(frame))
+        crop = target.template_geometry.crop_image(frame)
+        self._template = self._put_template(crop, target.template_box_cxcywh())
+        self._target = target
 
     def update(self, frame: np.ndarray) -> Prediction:
         """Finds the target in the next frame, around where it was.
@@ -117,30 +96,17 @@ class Tracker:
         Raises: ValueError before `initialize`, for a frame that is not uint8 RGB, and for weights
           that give a box without finite numbers.
         """
-        if self._template is None:
+        if self._target is None:
             raise ValueError("Tracker.update needs a target: call initialize(frame, box) first.")
-        height, width = frame_size(frame)
-        box_xywh = self._box_xywh
-        if frame.shape != self._frame_shape:
-            box_xywh = clip_box_xywh(box_xywh, height, width, MARGIN_PX)
-        search = self.config["search"]
-        geometry = CropGeometry.from_box(box_xywh, search["factor"], search["size"])
+        size = frame_size(frame)
+        geometry = self._target.search_geometry(*size)
         box_cxcywh, score = self._locate(self._template, geometry.crop_image(frame))
-        if not (np.isfinite(box_cxcywh).all() and np.isfinite(score)):
-            raise ValueError(
-                f"the network's box {box_cxcywh} with score {score} has numbers that are not "
-                "finite: the weights are damaged, or their training diverged."
-            )
-        box_xywh = clip_box_xywh(geometry.crop_to_frame(box_cxcywh), height, width, MARGIN_PX)
-        self._box_xywh, self._frame_shape = box_xywh, frame.shape
-        lost = score < self.config["tracker"]["lost_threshold"]
-        return Prediction(box_xywh.copy(), score, lost)
+        return self._target.move(geometry, box_cxcywh, score, *size)
 
     def _put_template(self, crop: np.ndarray, box_cxcywh: np.ndarray) -> tuple:
         """The template's arguments of the step, on the device: they serve every frame."""
         needed = needs_template_box(self.config)
-        template_box_cxcywh = box_cxcywh.astype(np.float32)[None] if needed else None
-        return jax.device_put((crop[None], template_box_cxcywh))
+        return jax.device_put((crop[None], box_cxcywh[None] if needed else None))
 
     def _locate(self, template: tuple, search: np.ndarray) -> tuple[np.ndarray, float]:
         step = self._step(self._variables, template[0], search[None], template[1])
@@ -158,8 +124,5 @@ def frame_size(frame: np.ndarray) -> tuple[int, int]:
     """
     check_frame(frame)
     height, width = frame.shape[:2]
-    if min(height, width) <= MARGIN_PX:
-        raise ValueError(
-            f"a frame must be larger than {MARGIN_PX} px each way, got {width} x {height}."
-        )
+    check_frame_size(height, width)
     return height, width
