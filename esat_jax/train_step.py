@@ -18,6 +18,7 @@ from esat_jax.micro_batches import MicroBatches
 from esat_jax.models.encoder import Encoded
 from esat_jax.models.esat import ESAT, TrackerOutput, make_model
 from esat_jax.models.patches import MEAN, STD
+from esat_jax.ops.boxes import cxcywh_to_xyxy, iou_and_giou
 from esat_jax.optimizer import learning_rates, make_optimizer
 from esat_jax.train_state import TrainState, plain, state_places
 
@@ -85,7 +86,8 @@ def make_eval_step(config: Mapping, mesh: Mesh) -> Callable[[TrainState, dict, f
     """Makes the jitted `(state, batch, keep_ratio) -> metrics`, as `make_train_step`.
 
     The network as the tracker runs it, without position losses, on `state.eval_params`. Metrics:
-    "total", "focal", "giou", "l1" and "iou", means over the batch.
+    "total", "focal", "giou", "l1" and "iou", means over the batch; "pair_iou" [B], the mean over a
+    pair's search frames.
     """
     config = plain(config)
     model = make_model(config)
@@ -101,7 +103,10 @@ def make_eval_step(config: Mapping, mesh: Mesh) -> Callable[[TrainState, dict, f
                 template_box_cxcywh=frames["template_box_cxcywh"],
                 keep_ratio=keep_ratio,
             )
-        return _loss(config, out, frames)[1]
+        true_xyxy = jnp.clip(cxcywh_to_xyxy(frames["box_cxcywh"]), 0.0, 1.0)
+        iou, _ = iou_and_giou(cxcywh_to_xyxy(out.box_cxcywh), true_xyxy)
+        pair_iou = iou.reshape(batch["search"].shape[:2]).mean(axis=1)
+        return {**_loss(config, out, frames)[1], "pair_iou": pair_iou}
 
     return jax.jit(
         eval_step,

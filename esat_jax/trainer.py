@@ -22,6 +22,7 @@ from esat_jax.sharding import make_mesh, put_batch, replicated
 from esat_jax.step_programs import StepPrograms, guarded
 from esat_jax.train_state import TrainState, create_state, state_shapes
 from esat_jax.train_step import make_eval_step, make_train_step
+from esat_jax.validation_scores import save_validation
 
 _LOG = logging.getLogger(__name__)
 
@@ -199,20 +200,25 @@ class Trainer:
         )
 
     def _validate(self) -> float:
-        """Mean IoU of the validation set; logs it with the losses and some pictures."""
+        """Mean IoU of the validation set; logs it with the losses and some pictures.
+
+        The IoU of every pair replaces that of the validation before.
+        """
         self._read_numbers(leave=0)
         with self._pace.paused():
             ratio = quantised_keep_ratio(self.config["ce"], self.step // self.steps_per_epoch)
             totals: collections.Counter[str] = collections.Counter()
+            pairs = []
             for number, batch in enumerate(self._all_val_batches()):
                 placed = put_batch(batch, self.mesh)
-                totals.update(
-                    {k: float(v) for k, v in self._eval_step(self.state, placed, ratio).items()}
-                )
+                numbers = dict(self._eval_step(self.state, placed, ratio))
+                pairs.append((batch["source"], numbers.pop("pair_iou")))
+                totals.update({name: float(value) for name, value in numbers.items()})
                 if number == 0:
                     self._draw(batch, placed, ratio)
             means = {f"val/{name}": total / (number + 1) for name, total in totals.items()}
             self._log.write(self.step, means)
+            save_validation(self.workdir, self.step, pairs)
         return means["val/iou"]
 
     def _all_val_batches(self) -> Iterator[dict[str, np.ndarray]]:

@@ -257,9 +257,12 @@ def test_validation_is_the_network_without_training_parts_on_averaged_parameters
     flat = {name: jnp.array(array[:, 0]) for name, array in batch.items() if array.ndim > 2}
     flat["box_cxcywh"] = batch["box_cxcywh"][:, 0]
     expected = tracking_loss(out, flat, config.loss)[1]
-    assert set(metrics) == {"total", "focal", "giou", "l1", "iou"}
+    assert set(metrics) == {"total", "focal", "giou", "l1", "iou", "pair_iou"}
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-4)
+    for pair, iou in enumerate(metrics["pair_iou"]):  # the mean IoU of a batch of that pair alone
+        one = jax.tree.map(lambda array, pair=pair: array[pair : pair + 1], (out, flat))
+        np.testing.assert_allclose(iou, tracking_loss(*one, config.loss)[1]["iou"], rtol=1e-4)
 
 
 @pytest.mark.parametrize(

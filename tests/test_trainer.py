@@ -10,6 +10,7 @@ from data_pipeline.pipeline import make_train_batches, make_val_batches
 from esat_jax import failed_step
 from esat_jax.metric_log import read_rows
 from esat_jax.trainer import Trainer
+from esat_jax.validation_scores import load_validation
 from launch import train as tool
 
 
@@ -93,6 +94,11 @@ def test_a_run_logs_every_step_and_validates_every_epoch(unbroken):
     assert all(0 <= row["val/iou"] <= 1 for row in rows if "val/iou" in row)
     assert rows[0]["lr_default"] == pytest.approx(4e-4)
     assert rows[-2]["lr_default"] == pytest.approx(4e-5)
+    scores = load_validation(unbroken[0])
+    assert scores.step == 6
+    assert scores.iou.mean() == pytest.approx(rows[-1]["val/iou"], rel=1e-5)
+    with make_val_batches(make_config(seed=1)) as batches:  # the same pairs for every seed
+        assert scores.sources.tolist() == next(batches)["source"].tolist()
 
 
 def test_stopping_and_going_on_gives_the_same_bits_and_log(unbroken, tmp_path):
