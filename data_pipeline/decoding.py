@@ -1,8 +1,8 @@
 """Image bytes to frames: whole, at a fraction of their size, or their size alone."""
 
-import dataclasses
 import struct
 from collections.abc import Callable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,7 +11,6 @@ import numpy as np
 _SHRINK_FLAGS = {1: 0, 2: 16, 4: 32, 8: 64}
 _SIZE_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15
 _ALONE = {0x01, 0xD8, *range(0xD0, 0xD8)}  # markers without a length
-TILES_MARK = b"TILES\0"  # begins a segment APP9 of `tiled_jpeg`
 SAMPLING = {  # (vertical, horizontal) luma samples per chroma sample -> OpenCV's constant
     (2, 2): cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     (1, 2): cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
@@ -19,26 +18,22 @@ SAMPLING = {  # (vertical, horizontal) luma samples per chroma sample -> OpenCV'
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class JpegHeader:
+class JpegHeader(NamedTuple):
     """What stands before a JPEG's pixels.
 
     height, width: px, as stored. sampling: (vertical, horizontal) luma samples per chroma sample,
-    (1, 1) for gray. tables: quantisation tables as bytes. restart_interval: MCUs, 0 if there is
-    none. size_offset: where height and width stand, 2 bytes each. scan_offset: where the pixels
-    begin. upright: False if a camera's note asks for turning or mirroring. tiles: what
-    `tiled_jpeg` noted, without its mark.
+    (1, 1) for gray. tables: quantisation tables as bytes. size_offset: where height and width
+    stand, 2 bytes each. scan_offset: where the pixels begin. upright: False if a camera's note asks
+    for turning or mirroring.
     """
 
     height: int
     width: int
     sampling: tuple[int, int]
     tables: tuple[bytes, ...]
-    restart_interval: int
     size_offset: int
     scan_offset: int
     upright: bool
-    tiles: bytes
 
 
 def read_jpeg_header(data: bytes) -> JpegHeader:
@@ -48,7 +43,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     """
     if data[:2] != b"\xff\xd8":
         raise ValueError(f"no JPEG: it begins with {data[:4]!r} instead of FF D8.")
-    at, size, sampling, tables, restart, upright, tiles = 2, None, (1, 1), [], 0, True, b""
+    at, size, sampling, tables, upright = 2, None, (1, 1), [], True
     while True:
         try:
             first, marker = data[at], data[at + 1]
@@ -67,17 +62,13 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
                 )
         elif marker == 0xDB:
             tables.append(bytes(body))
-        elif marker == 0xDD and len(body) == 2:
-            restart = _uint16(body, 0)
         elif marker == 0xE1 and body[:6] == b"Exif\0\0":
             upright = upright and _exif_is_upright(body[6:])
-        elif marker == 0xE9 and body[: len(TILES_MARK)] == TILES_MARK:
-            tiles += body[len(TILES_MARK) :]
         elif marker == 0xDA and size:
             height, width, size_offset = size
+            scan_offset = at + 2 + length
             return JpegHeader(
-                *(height, width, sampling, tuple(tables), restart),
-                *(size_offset, at + 2 + length, upright, tiles),
+                height, width, sampling, tuple(tables), size_offset, scan_offset, upright
             )
         at += 1 if marker == 0xFF else 2 + length
 

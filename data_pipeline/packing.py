@@ -14,11 +14,18 @@ import numpy as np
 from data_pipeline.augment import CropRule
 from data_pipeline.crop import CropGeometry, Frame, check_box_xywh, jitter_box_xywh
 from data_pipeline.decoding import JpegHeader, decode_image, read_jpeg_header
-from data_pipeline.packed import PackedFrame, Place, join_record
+from data_pipeline.packed_frame import PackedFrame, Place, join_record
 from data_pipeline.sequences import Dataset, FrameError, Sequence
-from data_pipeline.tiled_jpeg import ALIGN_PX, TILE_WIDTH_PX, encode_tiled_jpeg, stored_quality
+from data_pipeline.tiled_jpeg import (
+    ALIGN_PX,
+    TILE_WIDTH_PX,
+    encode_jpeg,
+    encode_tiled_jpeg,
+    stored_quality,
+)
 
-MARGIN_PX = 4  # for the crop's rounding, and the pixel by which mirroring a box is off
+MARGIN_PX = 4  # for the crop's rounding, the pixel by which mirroring a box is off, and EDGE_PX
+NEAR_SHARE = 0.25  # of a frame's stored pixels that may be stored once more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +34,8 @@ class PackRule:
 
     Attributes:
       reach: half the side of the stored square, over the root of the target's area.
+      near: as `reach`, of a small square that is stored once more where it adds little: a template
+        is read from it, without its frame's other bytes. 0: none.
       quality: of pixels that were no JPEG before; a JPEG keeps its own.
       max_target: px; where the root of the target's area is more, the frame is made smaller, and
         its box with it. None: never.
@@ -34,6 +43,7 @@ class PackRule:
     """
 
     reach: float
+    near: float = 0.0
     quality: int = 95
     max_target: int | None = None
     keep_files: bool = False
@@ -58,8 +68,8 @@ def needed_reach(rules: list[CropRule], sigmas: float) -> float:
     )
 
 
-def pack_frame(sequence: Sequence, i: int, rule: PackRule) -> tuple[bytes, np.ndarray]:
-    """Frame `i` as a record, and its box [4] px in the stored frame.
+def pack_frame(sequence: Sequence, i: int, rule: PackRule) -> tuple[list[bytes], np.ndarray]:
+    """Frame `i` as a record, and perhaps a near one, and its box [4] px in the stored frame.
 
     Raises: FrameError, also for a box without an area or beside the frame.
     """
@@ -72,32 +82,47 @@ def pack_frame(sequence: Sequence, i: int, rule: PackRule) -> tuple[bytes, np.nd
         raise FrameError(f"{sequence.frame_path(i)}: {error}", "unusable") from None
     if rule.keep_files:
         place = Place(0, 0, *image.shape[:2], *image.shape[:2])
-        return join_record(place, data, tiled=False), box_xywh
+        return [join_record(place, data, tiled=False)], box_xywh
     scale = (rule.max_target or math.inf) / math.sqrt(box_xywh[2] * box_xywh[3])
     if scale < 1:
         sides = [max(1, round(side * scale)) for side in image.shape[1::-1]]
         box_xywh = box_xywh * np.tile(np.divide(sides, image.shape[1::-1]), 2)
         image = cv2.resize(image, sides, interpolation=cv2.INTER_AREA)
-    return encode_part(image, box_xywh, header, rule), box_xywh
+    return encode_parts(image, box_xywh, header, rule), box_xywh
 
 
-def encode_part(
+def encode_parts(
     image: np.ndarray, box_xywh: np.ndarray, header: JpegHeader | None, rule: PackRule
-) -> bytes:
-    """The record of a frame, uint8 RGB [height, width, 3], with its target [4] px.
+) -> list[bytes]:
+    """The records of a frame, uint8 RGB [height, width, 3], with its target [4] px.
 
     Args: header: of the JPEG that the frame was, None if it was none.
     """
+    quality = stored_quality(header, rule.quality)
+    place, part = _cut(image, box_xywh, rule.reach, TILE_WIDTH_PX)
+    records = [join_record(place, encode_tiled_jpeg(part, *quality), tiled=True)]
+    near, near_part = _cut(image, box_xywh, rule.near, ALIGN_PX)
+    if rule.near and near_part.size <= NEAR_SHARE * part.size:
+        records.append(join_record(near, encode_jpeg(near_part, *quality), tiled=False))
+    return records
+
+
+def _cut(
+    image: np.ndarray, box_xywh: np.ndarray, reach: float, align: int
+) -> tuple[Place, np.ndarray]:
+    """The part of an image within `reach` of the target, and its place.
+
+    Its columns begin at a multiple of `align`. At the image's border it is wider than its place, by
+    the last column repeated, up to a multiple.
+    """
     height, width = image.shape[:2]
-    half = rule.reach * math.sqrt(box_xywh[2] * box_xywh[3]) + MARGIN_PX
+    half = reach * math.sqrt(box_xywh[2] * box_xywh[3]) + MARGIN_PX
     cx, cy = box_xywh[:2] + box_xywh[2:] / 2
-    rows, columns = _span(cy, half, ALIGN_PX, height), _span(cx, half, TILE_WIDTH_PX, width)
+    rows, columns = _span(cy, half, ALIGN_PX, height), _span(cx, half, align, width)
     part = image[rows, columns]
     place = Place(columns.start, rows.start, *part.shape[:2], height, width)
-    missing = -part.shape[1] % TILE_WIDTH_PX
-    part = cv2.copyMakeBorder(part, 0, 0, 0, missing, cv2.BORDER_REPLICATE)
-    picture = encode_tiled_jpeg(part, *stored_quality(header, rule.quality))
-    return join_record(place, picture, tiled=True)
+    missing = -part.shape[1] % align
+    return place, cv2.copyMakeBorder(part, 0, 0, 0, missing, cv2.BORDER_REPLICATE)
 
 
 def _span(center: float, half: float, align: int, length: int) -> slice:
@@ -155,16 +180,16 @@ def estimate(
         i = int(rng.choice(packed_frames(sequence)))
         start = time.perf_counter()
         try:
-            record, box_xywh = pack_frame(sequence, i, rule)
+            records, box_xywh = pack_frame(sequence, i, rule)
         except FrameError as error:
             problem = error
             continue
         seconds = time.perf_counter() - start
-        frame = PackedFrame(record, reduced=False, error=_refuse, open_source=None)
+        frame = PackedFrame(records[0], reduced=False, error=_refuse, open_whole=None)
         whole = sequence.open_frame(i), sequence.boxes_xywh[i]
         error, outside = _compare_crops(whole, (frame, box_xywh), search, rng)
         share = frame.place.part_height * frame.place.part_width / (frame.height * frame.width)
-        found.append((len(record), seconds, error, outside, share))
+        found.append((sum(map(len, records)), seconds, error, outside, share))
     if not found:
         raise problem
     return Estimate(*np.nanmean(found, axis=0).tolist(), count - len(found), count)

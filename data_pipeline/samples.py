@@ -84,7 +84,9 @@ class SampleMaker:
         def cut(i: int, rule: CropRule, crop_draw: CropDraw) -> tuple[np.ndarray, np.ndarray]:
             with named_errors(pair.sequence, i):
                 if i not in frames:
-                    frame = pair.sequence.open_frame(i, reduced=self.reduced_decoding)
+                    frame = pair.sequence.open_frame(
+                        i, reduced=self.reduced_decoding, near=rule is self.template
+                    )
                     frames[i] = augment.GrayFrame(frame) if draw.gray else frame
                 box_xywh = pair.sequence.boxes_xywh[i]
                 return self._cut(frames[i], box_xywh, rule, crop_draw, flip=draw.flip)

@@ -101,12 +101,14 @@ class Sequence:
         except ValueError as error:
             raise self._error(i, "damaged", str(error)) from None
 
-    def open_frame(self, i: int, *, reduced: bool = False) -> Frame:
+    def open_frame(self, i: int, *, reduced: bool = False, near: bool = False) -> Frame:
         """Frame `i`, counted from 0, for `CropGeometry.crop_frame`, which says what it needs of it.
 
-        Args: reduced: as config.data.reduced_decoding.
+        Args: reduced: as config.data.reduced_decoding; near: whether it will be the target and
+          little around it, as of a template: packed frames are then opened faster.
         Raises: FrameError as read_frame does, also later, when pixels are asked for.
         """
+        del near
         if reduced:
             data = self.read_frame_bytes(i)
             return JpegFrame(data, functools.partial(self._error, i, "damaged"))

@@ -3,30 +3,35 @@
 import concurrent.futures
 import contextlib
 import dataclasses
-import hashlib
-import io
+import fcntl
 import json
+import logging
 import multiprocessing
 import os
 import signal
-from collections import Counter
+import threading
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-import cv2
-import numpy as np
-from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
-
 from data_pipeline.fingerprint import CHANGED, fingerprint
-from data_pipeline.index import Entry, Index, make_index, write_index
-from data_pipeline.packed import ANNOTATIONS, FORMAT, MANIFEST, RECORD, read_manifest
-from data_pipeline.packing import PackRule, num_packed_frames, pack_frame, packed_frames
-from data_pipeline.sequences import Dataset, FrameError
-from data_pipeline.stores import MEMBER_COLUMNS
+from data_pipeline.index import make_index, write_index
+from data_pipeline.packed import ANNOTATIONS, FORMAT, MANIFEST, read_manifest
+from data_pipeline.packing import PackRule, num_packed_frames
+from data_pipeline.sequences import Dataset
+from data_pipeline.shard_files import (
+    file_facts,
+    finished,
+    note_path,
+    read_annotations,
+    write_json,
+    write_shard,
+)
 
 BEGUN = "packing.json"  # settings of a packing that is not finished
-_SHOWN_PROBLEMS = 20
-_ARRAYS = ("boxes_xywh", "visible", "members", "starts", "facts_starts", "facts")
+LOCK = ".packing.lock"
+
+_LOG = logging.getLogger(__name__)
 
 
 def pack_dataset(
@@ -36,11 +41,19 @@ def pack_dataset(
 
     Yields: a note for each shard as it is finished, or found finished: its file, bytes, sha256, the
       number of `frames` stored, and `problems`, a count per cause.
-    Raises: ValueError if `root` holds a packing with other settings; OSError if it is full.
+    Raises: ValueError if `root` holds a packing with other settings, or another process packs into
+      it; OSError if it is full.
     """
     settings = make_settings(dataset, rule, frames_per_shard)
+    with only_packer(root):
+        yield from _pack(dataset, root, rule, settings, num_workers)
+
+
+def _pack(
+    dataset: Dataset, root: Path, rule: PackRule, settings: dict, num_workers: int
+) -> Iterator[dict]:
     begin(root, settings)
-    plan = plan_shards(dataset, frames_per_shard)
+    plan = plan_shards(dataset, settings["frames_per_shard"])
     paths = [root / f"shard-{number:05d}.array_record" for number in range(len(plan))]
     notes = {path.name: note for path in paths if (note := finished(path)) is not None}
     yield from notes.values()
@@ -52,15 +65,15 @@ def pack_dataset(
     for note in _run(jobs, num_workers):
         notes[note["file"]] = note
         yield note
-    entries = (entry for path in paths for entry in _read_annotations(path))
+    entries = (entry for path in paths for entry in read_annotations(path))
     write_index(make_index(entries, {"packed": True}), root / ANNOTATIONS)
-    annotations = {"file": ANNOTATIONS, **_fingerprint(root / ANNOTATIONS)}
+    annotations = {"file": ANNOTATIONS, **file_facts(root / ANNOTATIONS)}
     shards = [notes[path.name] for path in paths]
-    _write_json(
+    write_json(
         root / MANIFEST,
         {"format": FORMAT, "settings": settings, "annotations": annotations, "shards": shards},
     )
-    for path in (root / BEGUN, *map(_note_path, paths)):
+    for path in (root / BEGUN, *map(note_path, paths)):
         path.unlink(missing_ok=True)
 
 
@@ -72,7 +85,7 @@ def verify(root: Path) -> Iterator[tuple[str, str]]:
     manifest = read_manifest(root)
     for note in (manifest["annotations"], *manifest["shards"]):
         try:
-            found = _fingerprint(root / note["file"])
+            found = file_facts(root / note["file"])
         except OSError as error:
             yield note["file"], f"cannot be read ({error.strerror})"
             continue
@@ -94,17 +107,44 @@ def make_settings(dataset: Dataset, rule: PackRule, frames_per_shard: int) -> di
     return json.loads(json.dumps(settings))  # as it will be read again: with lists for tuples
 
 
-def begin(root: Path, settings: dict) -> None:
-    """Notes the settings in the folder, which is made. Raises: ValueError if it has others."""
+@contextlib.contextmanager
+def only_packer(root: Path) -> Iterator[None]:
+    """Makes the folder, and keeps other processes from packing into it at the same time.
+
+    What a stopped run left half written is deleted, before and after.
+    Raises: ValueError if another process packs into it.
+    """
     root.mkdir(parents=True, exist_ok=True)
-    for part in root.glob(".shard-*.part"):  # of a run that was stopped
+    with (root / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another process packs into {root}; wait for it, or give another folder."
+            ) from None
+        except OSError as error:
+            _LOG.warning("%s cannot be locked (%s): pack into it only once at a time", root, error)
+        try:
+            _remove_parts(root)
+            yield
+        finally:
+            _remove_parts(root)
+            (root / LOCK).unlink(missing_ok=True)
+
+
+def _remove_parts(root: Path) -> None:
+    for part in root.glob(".shard-*.part"):
         part.unlink()
+
+
+def begin(root: Path, settings: dict) -> None:
+    """Notes the settings in the folder. Raises: ValueError if it has others."""
     if (root / MANIFEST).exists():
         before = read_manifest(root)["settings"]
     elif (root / BEGUN).exists():
         before = json.loads((root / BEGUN).read_text())
     else:
-        _write_json(root / BEGUN, settings)
+        write_json(root / BEGUN, settings)
         return
     if before != settings:
         changed = sorted(key for key in settings if settings[key] != before.get(key))
@@ -128,78 +168,20 @@ def plan_shards(dataset: Dataset, frames_per_shard: int) -> list[tuple[int, int]
     return [*shards, (first, len(dataset))] if len(dataset) else []
 
 
-def finished(path: Path) -> dict | None:
-    """The note of a shard that is whole, from its own file or the manifest; else None."""
-    if not path.exists():
-        return None
-    note = None
-    with contextlib.suppress(OSError, ValueError):
-        notes = read_manifest(path.parent)["shards"]
-        note = next((n for n in notes if n["file"] == path.name), None)
-    with contextlib.suppress(OSError, ValueError):
-        note = json.loads(_note_path(path).read_text())
-    whole = note is not None and note["bytes"] == path.stat().st_size
-    return note if whole else None
-
-
-def write_shard(
-    dataset: Dataset, number: int, first: int, last: int, path: Path, rule: PackRule
-) -> dict:
-    """Packs sequences [first, last) into shard `number`, and returns the note of it.
-
-    The file takes its name when it is whole, and counts as finished once its note is beside it.
-    """
-    cv2.setNumThreads(1)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    writer = ArrayRecordWriter(str(part), "group_size:1,uncompressed")
-    entries, problems, count = [], [], 0
-    try:
-        for i in range(first, last):
-            sequence = dataset[i]
-            facts = {"name": sequence.name, "is_video": sequence.is_video}
-            boxes_xywh = np.full((len(sequence), 4), np.nan)
-            members = np.full((len(sequence), MEMBER_COLUMNS), -1)
-            for frame in packed_frames(sequence):
-                try:
-                    record, boxes_xywh[frame] = pack_frame(sequence, int(frame), rule)
-                except FrameError as error:
-                    problems.append((error.cause, str(error)))
-                    continue
-                writer.write(record)
-                members[frame, RECORD] = count
-                count += 1
-            visible = sequence.visible & (members[:, RECORD] >= 0)
-            facts = json.dumps(facts | {"source": i, "shard": number}).encode()
-            entries.append(Entry(boxes_xywh, visible, facts, members))
-        writer.write(_annotations(entries))
-        writer.close()
-        note = {
-            "file": path.name,
-            **_fingerprint(part),
-            "frames": count,
-            "problems": dict(Counter(cause for cause, _ in problems)),
-            "examples": [message for _, message in problems[:_SHOWN_PROBLEMS]],
-        }
-        part.replace(path)
-    finally:
-        if writer.is_open():
-            writer.close()
-        part.unlink(missing_ok=True)
-    _write_json(_note_path(path), note)
-    return note
-
-
 def _run(jobs: list[tuple], num_workers: int) -> Iterator[dict]:
     """Writes the shards, as many at once as there are workers; 0 is this process."""
     if not num_workers:
         yield from (write_shard(*job) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        num_workers, context, signal.signal, (signal.SIGINT, signal.SIG_DFL)
-    ) as pool:
-        futures = [pool.submit(write_shard, *job) for job in jobs]
+    watched, held = context.Pipe(duplex=False)
+    with (
+        held,
+        concurrent.futures.ProcessPoolExecutor(num_workers, context, _end_with, (watched,)) as pool,
+    ):
         try:
+            with _ctrl_c_for_this_process():
+                futures = [pool.submit(write_shard, *job) for job in jobs]
             for future in concurrent.futures.as_completed(futures):
                 yield future.result()
         except concurrent.futures.BrokenExecutor as error:
@@ -207,43 +189,28 @@ def _run(jobs: list[tuple], num_workers: int) -> Iterator[dict]:
                 f"a worker process ended suddenly ({error}); with less memory use fewer workers. "
                 "The same command goes on with the shards that are missing."
             ) from error
+        except BaseException:
+            held.close()  # ends the workers in the middle of their shards
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _annotations(entries: list[Entry]) -> bytes:
-    """The sequences of a shard as a record."""
-    index, buffer = make_index(entries, {}), io.BytesIO()
-    np.savez_compressed(buffer, **{name: getattr(index, name) for name in _ARRAYS})
-    return buffer.getvalue()
-
-
-def _read_annotations(path: Path) -> Iterator[Entry]:
-    """The sequences of a shard, from its last record."""
-    reader = ArrayRecordReader(str(path))
-    record = reader.read([reader.num_records() - 1])[0]
-    reader.close()
-    with np.load(io.BytesIO(record)) as arrays:
-        index = Index(**arrays, header={})
-    return (index.entry(i) for i in range(len(index)))
-
-
-def _note_path(path: Path) -> Path:
-    return path.with_suffix(".json")
-
-
-def _fingerprint(path: Path) -> dict:
-    with path.open("rb") as file:
-        return {
-            "bytes": path.stat().st_size,
-            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-        }
-
-
-def _write_json(path: Path, content: dict) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+@contextlib.contextmanager
+def _ctrl_c_for_this_process() -> Iterator[None]:
+    """Processes started meanwhile never get the signal of Ctrl-C; this one gets it afterwards."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        part.write_text(json.dumps(content, indent=1))
-        part.replace(path)
+        yield
     finally:
-        part.unlink(missing_ok=True)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _end_with(watched: Connection) -> None:
+    """Ends this process once the pipe's other end is closed, or its owner has ended."""
+
+    def wait() -> None:
+        watched.poll(None)  # nothing is ever sent
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

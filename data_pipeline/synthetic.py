@@ -57,9 +57,9 @@ class SyntheticSequence:
         bgr = cv2.cvtColor(self.read_frame(i), cv2.COLOR_RGB2BGR)
         return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
 
-    def open_frame(self, i: int, *, reduced: bool = False) -> DecodedFrame:
+    def open_frame(self, i: int, *, reduced: bool = False, near: bool = False) -> DecodedFrame:
         """The frame for `CropGeometry.crop_frame`; it is there, so nothing can be reduced."""
-        del reduced
+        del reduced, near
         return DecodedFrame(self.read_frame(i))
 
 

@@ -1,8 +1,8 @@
 """JPEGs of which any region can be decoded alone.
 
 A restart marker every few blocks ends the dependence on what stands before, so a rectangle of such
-tiles, behind a header with another size, is a JPEG of its own. The files are ordinary JPEGs that
-every viewer opens; a region decodes to the very pixels that the whole file does.
+tiles, behind a header with another size, is a JPEG of its own. A region decodes to the very pixels
+that the whole file does. A table before the file says where its tiles are.
 """
 
 import functools
@@ -11,82 +11,90 @@ import struct
 import cv2
 import numpy as np
 
-from data_pipeline.decoding import (
-    SAMPLING,
-    TILES_MARK,
-    JpegHeader,
-    decode_image,
-    read_jpeg_header,
-    shrunk,
-)
+from data_pipeline.decoding import SAMPLING, JpegHeader, decode_image, read_jpeg_header, shrunk
 
 ALIGN_PX = 16  # sides of the largest block: corners that are multiples keep a file's own blocks
 TILE_WIDTH_PX = 32
-_SEGMENT = 65_000  # bytes of lengths in one segment of the header
-_EDGE_PX = 2  # pixels at a region's edge that differ, as the decoder smooths chroma across
+# Height, width and a tile's height, px; in the file, where its size stands, 2 bytes a side, and
+# where its pixels begin. Then follow where each row of tiles ends, uint32, and each tile's length,
+# uint16; then the file.
+_HEAD = struct.Struct("<5I")
+EDGE_PX = 2  # pixels at a region's edge that differ, as the decoder smooths chroma across
 
 
 def encode_tiled_jpeg(image: np.ndarray, quality: int, sampling: tuple[int, int]) -> bytes:
-    """Encodes uint8 RGB [height, width, 3] with a restart marker every TILE_WIDTH_PX of every row.
+    """Encodes uint8 RGB [height, width, 3] in tiles of TILE_WIDTH_PX for `TiledJpeg`.
 
     The width must be a multiple of TILE_WIDTH_PX: repeat the last column where it is not.
     Args: quality: OpenCV's, 1 to 100; sampling: (vertical, horizontal) luma per chroma samples.
     """
     if image.shape[1] % TILE_WIDTH_PX:
         raise ValueError(f"the width must be a multiple of {TILE_WIDTH_PX}, got {image.shape[1]}.")
+    file = encode_jpeg(image, quality, sampling, TILE_WIDTH_PX // (8 * sampling[1]))
+    header = read_jpeg_header(file)
+    columns, tile_height = header.width // TILE_WIDTH_PX, 8 * sampling[0]
+    ends = _tile_ends(file, header.scan_offset)
+    lengths = np.diff(ends, prepend=header.scan_offset)
+    numbers = header.height, header.width, tile_height, header.size_offset, header.scan_offset
+    row_ends = ends[columns - 1 :: columns]
+    return b"".join(
+        [_HEAD.pack(*numbers), row_ends.astype("<u4"), lengths.astype("<u2").tobytes(), file]
+    )
+
+
+def encode_jpeg(
+    image: np.ndarray, quality: int, sampling: tuple[int, int], restart_interval: int = 0
+) -> bytes:
+    """Encodes uint8 RGB [height, width, 3] as a JPEG.
+
+    Args: quality, sampling: see `encode_tiled_jpeg`; restart_interval: MCUs, 0 for none.
+    """
     options = [
         *(cv2.IMWRITE_JPEG_QUALITY, quality),
         *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, SAMPLING[sampling]),
-        *(cv2.IMWRITE_JPEG_RST_INTERVAL, TILE_WIDTH_PX // (8 * sampling[1])),
+        *(cv2.IMWRITE_JPEG_RST_INTERVAL, restart_interval),
+        *(cv2.IMWRITE_JPEG_OPTIMIZE, 1),  # of the codes, not the pixels: 2 % smaller and faster
     ]
-    data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
-    return _note_tiles(data)
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
-def _note_tiles(data: bytes) -> bytes:
-    """Adds the length of each tile, 2 bytes, in segments that other decoders skip."""
-    start = read_jpeg_header(data).scan_offset
-    scan = np.frombuffer(data, np.uint8)[start:]
+def _tile_ends(file: bytes, scan_offset: int) -> np.ndarray:
+    """Where each tile ends, with its restart marker or the marker of the file's end, int64."""
+    scan = np.frombuffer(file, np.uint8)[scan_offset:]
     escapes = np.flatnonzero(scan[:-1] == 0xFF)
     kinds = scan[escapes + 1]
-    ends = escapes[((kinds & 0xF8) == 0xD0) | (kinds == 0xD9)] + 2
-    lengths = np.diff(ends, prepend=0).astype("<u2").tobytes()
-    parts = [lengths[at : at + _SEGMENT] for at in range(0, len(lengths), _SEGMENT)]
-    heads = [b"\xff\xe9" + struct.pack(">H", 2 + len(TILES_MARK + part)) for part in parts]
-    notes = [head + TILES_MARK + part for head, part in zip(heads, parts, strict=True)]
-    return b"".join([data[:2], *notes, data[2:]])
+    return escapes[((kinds & 0xF8) == 0xD0) | (kinds == 0xD9)] + 2 + scan_offset
 
 
 class TiledJpeg:
-    """A JPEG as `encode_tiled_jpeg` writes it: uint8 RGB of `height` x `width` px."""
+    """What `encode_tiled_jpeg` wrote: uint8 RGB of `height` x `width` px.
 
-    def __init__(self, data: bytes) -> None:
-        """Raises: ValueError if it is not such a file, or is damaged."""
-        header = read_jpeg_header(data)
-        self.height, self.width, self._header = header.height, header.width, header
-        self._tile_height = 8 * header.sampling[0]
-        self._columns = header.width // TILE_WIDTH_PX
-        self._data = memoryview(data)
-        rows = -(-header.height // self._tile_height)
-        interval = header.restart_interval * 8 * header.sampling[1]
-        lengths = np.frombuffer(header.tiles, "<u2")
-        self._starts = header.scan_offset + np.cumsum(np.append(0, lengths), dtype=np.int64)
-        if (interval, header.width % TILE_WIDTH_PX) != (TILE_WIDTH_PX, 0) or len(
-            lengths
-        ) != rows * self._columns:
+    Attributes: file: an ordinary JPEG that every viewer opens.
+    """
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        """Raises: ValueError if it is not such data, or has lost its end."""
+        numbers = _HEAD.unpack_from(data) if len(data) >= _HEAD.size else (0,) * 5
+        self.height, self.width, self._tile_height, self._size_offset, self._scan_offset = numbers
+        rows, columns = -(-self.height // max(self._tile_height, 1)), self.width // TILE_WIDTH_PX
+        start = _HEAD.size + 4 * rows + 2 * rows * columns
+        if not rows or start > len(data):
+            raise ValueError(f"{len(data)} bytes are too few for the table of a tiled JPEG.")
+        self._row_ends = np.frombuffer(data, "<u4", rows, _HEAD.size)
+        lengths = np.frombuffer(data, "<u2", rows * columns, _HEAD.size + 4 * rows)
+        self._lengths = lengths.reshape(rows, columns)
+        self.file = memoryview(data)[start:]
+        if self._row_ends[-1] != len(self.file):
             raise ValueError(
-                f"a JPEG of {header.width} x {header.height} px with a restart marker every "
-                f"{interval} px and {len(lengths)} tiles is not tiled as written here."
+                f"the tiled JPEG has {len(self.file)} bytes instead of {self._row_ends[-1]}."
             )
-        if self._starts[-1] != len(data):
-            raise ValueError(f"the tiled JPEG has {len(data)} bytes instead of {self._starts[-1]}.")
 
     def region(self, rows: slice, columns: slice, shrink: int = 1) -> np.ndarray:
         """Exactly `whole[rows, columns]`, uint8 RGB, from the tiles around it only.
 
         With `shrink` 2, 4 or 8: the region enlarged to multiples of it, at that part of its size.
         """
-        edge = _EDGE_PX * shrink
+        edge = EDGE_PX * shrink
         top, bottom = _cover(rows, edge, self._tile_height, self.height)
         left, right = _cover(columns, edge, TILE_WIDTH_PX, self.width)
         part = decode_image(self._assemble(top, bottom, left, right), shrink)
@@ -96,22 +104,18 @@ class TiledJpeg:
 
     def _assemble(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """The tiles of these rows and columns as a JPEG file of their own, uint8 [bytes]."""
-        header = self._header
         height = min(bottom * self._tile_height, self.height) - top * self._tile_height
         width = (right - left) * TILE_WIDTH_PX
-        # [rows, columns + 1]: where the tiles of each row begin, and the last of them ends
-        first = np.arange(top, bottom)[:, None] * self._columns
-        starts = self._starts[first + np.arange(left, right + 1)]
-        begin, end = starts[:, 0].tolist(), starts[:, -1].tolist()
-        rows = [self._data[a:b] for a, b in zip(begin, end, strict=True)]
-        file = bytearray().join([self._data[: header.scan_offset], *rows])
-        struct.pack_into(">HH", file, header.size_offset, height, width)
-        lengths = np.diff(starts, axis=1).ravel()
-        markers = header.scan_offset + np.cumsum(lengths) - 1
-        kinds = 0xD0 + np.arange(len(markers)) % 8  # restart markers count from 0 to 7
-        kinds[-1] = 0xD9  # the end of the file
+        lengths = self._lengths[top:bottom, left:right]
+        end = self._row_ends[top:bottom] - self._lengths[top:bottom, right:].sum(axis=1)
+        begin = end - lengths.sum(axis=1)
+        rows = [self.file[a:b] for a, b in zip(begin.tolist(), end.tolist(), strict=True)]
+        file = bytearray().join([self.file[: self._scan_offset], *rows])
+        struct.pack_into(">HH", file, self._size_offset, height, width)
         file = np.frombuffer(file, np.uint8)
-        file[markers] = kinds
+        markers = self._scan_offset - 1 + lengths.cumsum(dtype=np.int64)
+        file[markers] = 0xD0 | np.arange(len(markers)) & 7  # restart markers count from 0 to 7
+        file[-1] = 0xD9  # the end of the file
         return file
 
 

@@ -33,7 +33,7 @@ class FakeSequence:
     def frame_path(self, i):
         return f"disk/{self.name}/{i}.jpg"
 
-    def open_frame(self, i, *, reduced=False):
+    def open_frame(self, i, *, reduced=False, near=False):
         return DecodedFrame(self.read_frame(i))
 
     def read_frame(self, i):

@@ -1,5 +1,6 @@
 """The oracle is the plain data set: crops of its whole frames, and OpenCV's decoder."""
 
+import dataclasses
 import json
 import pickle
 import zipfile
@@ -11,13 +12,13 @@ import pytest
 import detweights
 import small_datasets as small
 from configs import esat_vit_b256
-from data_pipeline import shards
+from data_pipeline import shard_files, shards
 from data_pipeline.augment import CropRule
 from data_pipeline.crop import CropGeometry, jitter_box_xywh
 from data_pipeline.datasets import make_dataset
 from data_pipeline.fingerprint import fingerprint
 from data_pipeline.layouts import write_sequences
-from data_pipeline.packed import RECORD, open_packed
+from data_pipeline.packed import NEAR, RECORD, open_packed
 from data_pipeline.packing import PackRule, estimate, needed_reach, num_packed_frames
 from data_pipeline.pipeline import make_train_batches
 from data_pipeline.scene import SceneRule
@@ -27,7 +28,7 @@ from data_pipeline.synthetic import SyntheticDataset
 HEIGHT, WIDTH, FRAMES = 200, 420, 6  # the width is no multiple of a tile's
 SEARCH = CropRule(size=64, factor=4.0, center_jitter=3.0, scale_jitter=0.25)
 TEMPLATE = CropRule(size=32, factor=2.0, center_jitter=0.0, scale_jitter=0.0)
-RULE = PackRule(needed_reach([TEMPLATE, SEARCH], sigmas=3))
+RULE = PackRule(needed_reach([TEMPLATE, SEARCH], sigmas=3), needed_reach([TEMPLATE], sigmas=3))
 
 
 def image(name, number):
@@ -132,6 +133,32 @@ def test_a_crop_decodes_to_the_pixels_of_the_stored_picture(places):
     np.testing.assert_array_equal(frame.region(rows, columns), expected)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_templates_are_read_from_a_small_part_that_is_stored_once_more(places, mirrored):
+    _, packed = plain_and_packed(places)
+    for sequence in packed:
+        for i in np.flatnonzero(sequence.visible).tolist():
+            near, whole = sequence.open_frame(i, near=True), sequence.open_frame(i)
+            pixels = [f.place.part_height * f.place.part_width for f in (near, whole)]
+            assert 4 * pixels[0] <= pixels[1]
+            box = sequence.boxes_xywh[i].copy()
+            if mirrored:
+                box[0] = WIDTH - 1 - box[0] - box[2]
+            for factor, size in ((2.0, 32), (4.0, 64)):  # the second is not in the small part
+                geometry = CropGeometry.from_box(box, factor, size)
+                one, other = (geometry.crop_frame(f, mirrored=mirrored) for f in (near, whole))
+                np.testing.assert_array_equal(one, other)
+
+
+def test_a_small_part_that_would_not_be_small_is_not_stored(places, tmp_path):
+    plain, _ = plain_and_packed(places)
+    pack(plain, tmp_path, PackRule(RULE.reach, near=RULE.reach / 2))
+    packed = open_packed(tmp_path)
+    assert (packed[0].members[:, NEAR] == -1).all()
+    assert (packed[0].members[:, RECORD] >= 0).all()
+    assert packed[0].open_frame(3, near=True).place == packed[0].open_frame(3).place
+
+
 def test_what_is_not_stored_is_said_so_or_read_from_the_data_set_that_was_packed(places):
     plain, packed = plain_and_packed(places)
     whole = slice(0, HEIGHT), slice(0, WIDTH)
@@ -183,14 +210,14 @@ def test_the_reach_is_the_farthest_that_a_crop_gets():
 
 def test_a_stopped_run_leaves_only_whole_shards_and_goes_on(places, tmp_path, monkeypatch):
     plain, _ = plain_and_packed(places)
-    real = shards.pack_frame
+    real = shard_files.pack_frame
 
     def pack_some(sequence, i, rule):
         if sequence.name == "middle" and i == 3:
             raise KeyboardInterrupt
         return real(sequence, i, rule)
 
-    monkeypatch.setattr(shards, "pack_frame", pack_some)
+    monkeypatch.setattr(shard_files, "pack_frame", pack_some)
     with pytest.raises(KeyboardInterrupt):
         pack(plain, tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())
@@ -200,7 +227,7 @@ def test_a_stopped_run_leaves_only_whole_shards_and_goes_on(places, tmp_path, mo
     before = (tmp_path / "shard-00000.array_record").stat().st_mtime_ns
     (tmp_path / ".shard-00001.array_record.99.part").write_bytes(b"killed")
 
-    monkeypatch.setattr(shards, "pack_frame", real)
+    monkeypatch.setattr(shard_files, "pack_frame", real)
     notes = pack(plain, tmp_path)
     assert [note["frames"] for note in notes] == [6, 5, 6]
     assert (tmp_path / "shard-00000.array_record").stat().st_mtime_ns == before
@@ -211,11 +238,25 @@ def test_a_stopped_run_leaves_only_whole_shards_and_goes_on(places, tmp_path, mo
         assert (tmp_path / file).read_bytes() == (places / "packed" / file).read_bytes()
 
 
+def test_two_runs_at_once_in_one_folder_are_refused(places, tmp_path):
+    plain, _ = plain_and_packed(places)
+    notes = shards.pack_dataset(plain, tmp_path, RULE, frames_per_shard=7, num_workers=0)
+    assert next(notes)["frames"] == 6
+    part = tmp_path / ".shard-00001.array_record.99.part"  # as of the run that is at work
+    part.write_bytes(b"half")
+    with pytest.raises(ValueError, match=f"another process packs into {tmp_path}; wait for it"):
+        pack(plain, tmp_path)
+    assert part.exists()
+    notes.close()
+    assert not part.exists()
+    assert len(pack(plain, tmp_path)) == 3
+
+
 def test_a_run_with_other_settings_does_not_go_on(places, tmp_path):
     plain, _ = plain_and_packed(places)
     pack(plain, tmp_path)
     with pytest.raises(ValueError, match=r"other settings: quality 95 \(now 80\)"):
-        pack(plain, tmp_path, PackRule(RULE.reach, quality=80))
+        pack(plain, tmp_path, dataclasses.replace(RULE, quality=80))
 
 
 @pytest.mark.parametrize(
@@ -329,7 +370,7 @@ def test_damaged_records_and_manifests_are_reported(places, tmp_path):
         with pytest.raises(ValueError, match=r"annotations\.index.*it only makes what is missing"):
             open_packed(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="manifest of format 1"):
+    with pytest.raises(ValueError, match="manifest of format 2"):
         open_packed(tmp_path)
 
 
@@ -427,11 +468,12 @@ def test_an_estimate_measures_what_packing_gives(places):
     plain, packed = plain_and_packed(places)
     found = estimate(plain, RULE, SEARCH, np.random.default_rng(0), count=40)
     sizes = [
-        len(packed[n].read_frame_bytes(i))
+        len(packed[n]._read_record(i, column))
         for n in range(3)
         for i in np.flatnonzero(plain[n].visible)
+        for column in (RECORD, NEAR)
     ]
-    assert found.frame_bytes == pytest.approx(np.mean(sizes), rel=0.2)
+    assert found.frame_bytes == pytest.approx(2 * np.mean(sizes), rel=0.2)
     assert 0 < found.error < 0.4
     assert found.outside < 0.005
     assert 0.1 < found.stored < 0.9
