@@ -2,13 +2,14 @@ r"""Training pairs a second that one core makes, from plain folders and from pac
 
 python -m benchmarks.input_pipeline --config=configs/esat_vit_b384.py --workdir=runs/input \
     [--images=FOLDER with cutouts/ and stills/]
-prints one JSON line a row. Makes synthetic sequences of 1280 x 720 px JPEG frames in --workdir,
-packs them as they are, and once more with --max_target ("packed small"); then times, on the same
+prints one JSON line a row. Makes synthetic sequences of 1280 x 720 px JPEG frames in --workdir, and
+packs them as they are, with each of --max_targets, and with --keep_files; then times, on the same
 pairs: OpenCV decoding the two frames from memory ("floor"), and whole batches from each, with and
 without reduced decoding. Blocks of each are timed in turn, since computers are not equally fast all
-the time; rates are medians over the blocks, of processor time.
+the time; rates are medians over the blocks, of processor time. All files are in memory by then.
 """
 
+import dataclasses
 import json
 import math
 import statistics
@@ -34,45 +35,74 @@ from data_pipeline.scene import SceneRule
 from data_pipeline.sequences import Dataset
 from data_pipeline.sprites import find_material
 from data_pipeline.synthetic import SyntheticDataset
+from esat_jax.atomic import complete_file
+from launch import errors
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", "configs/esat_vit_b384.py", "Config file, then :variant,variant."
 )
-_WORKDIR = flags.DEFINE_string("workdir", "runs/input_pipeline", "Receives the sequences, 120 MB.")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/input_pipeline", "Receives the sequences, 600 MB.")
 _IMAGES = flags.DEFINE_string("images", "", "Folder with cutouts/ and stills/ to make them of.")
 _SEQUENCES = flags.DEFINE_integer("sequences", 20, "Sequences of 24 frames.", lower_bound=1)
 _SIDES = flags.DEFINE_list(
     "sides", ["0.06", "0.3"], "Range of the targets' sides over the root of the frame's area."
 )
-_MAX_TARGET = flags.DEFINE_integer(
-    "max_target",
+_MAX_TARGETS = flags.DEFINE_list(
+    "max_targets",
     None,
-    "Of the rows called small: launch.pack_dataset's flag; by default crops then have about as "
-    "many pixels as they become.",
-    lower_bound=16,
+    "Values of launch.pack_dataset's --max_target, px; by default the one with which crops have "
+    "about as many pixels as they become, and 1.5 times that.",
 )
 _BLOCKS = flags.DEFINE_integer("blocks", 30, "Timed blocks of a batch each.", lower_bound=5)
 _BATCH = flags.DEFINE_integer("batch", 16, "Pairs in a batch.", lower_bound=1)
 
 HEIGHT, WIDTH, FRAMES = 720, 1280, 24
+SETTINGS = "settings.json"  # what the sequences in a workdir were made with
+
+
+def make_sequences(workdir: Path) -> None:
+    """Writes the sequences unless they are there.
+
+    Raises: ValueError if the folder holds others, or some that were not finished.
+    """
+    sides = tuple(map(float, _SIDES.value))
+    rule = SceneRule(HEIGHT, WIDTH, FRAMES, sides)
+    settings = dataclasses.asdict(rule) | {"sequences": _SEQUENCES.value, "images": _IMAGES.value}
+    settings = json.loads(json.dumps(settings))
+    note = workdir / SETTINGS
+    if note.exists() and json.loads(note.read_text()) == settings:
+        return
+    if workdir.exists() and any(workdir.iterdir()):
+        raise ValueError(
+            f"{workdir} holds something else than sequences of these settings: {settings}. "
+            "Give another --workdir, or delete it."
+        )
+    dataset = SyntheticDataset(material=find_material(_IMAGES.value), rule=rule)
+    for _ in write_sequences(dataset, _SEQUENCES.value, workdir, "folders"):
+        pass
+    with complete_file(note) as path:
+        path.write_text(json.dumps(settings))
 
 
 def make_data(workdir: Path, config: ConfigDict) -> tuple[Dataset, dict[str, Dataset]]:
-    """The plain data set and it packed in two ways, made unless they are there."""
+    """The plain data set and it packed in several ways, made unless they are there.
+
+    Raises: ValueError if the folder holds others.
+    """
+    make_sequences(workdir)
     cache = str(workdir / "cache")
-    if not (workdir / "sequences").exists():
-        sides = tuple(map(float, _SIDES.value))
-        rule = SceneRule(HEIGHT, WIDTH, FRAMES, sides)
-        dataset = SyntheticDataset(material=find_material(_IMAGES.value), rule=rule)
-        for _ in write_sequences(dataset, _SEQUENCES.value, workdir, "folders"):
-            pass
     plain = make_dataset("folders", workdir, cache)
     rules = [CropRule(*_crop(config[name])) for name in ("template", "search")]
-    reach = needed_reach(rules, sigmas=3)
-    small = _MAX_TARGET.value or math.ceil(config.search.size / config.search.factor)
+    whole = PackRule(needed_reach(rules, sigmas=3), needed_reach(rules[:1], sigmas=3))
+    side = config.search.size / config.search.factor
+    targets = _MAX_TARGETS.value or [math.ceil(side), math.ceil(1.5 * side)]
+    packings = {"packed": whole}
+    for target in map(int, targets):
+        packings[f"packed, max_target {target}"] = dataclasses.replace(whole, max_target=target)
+    packings["packed, keep_files"] = dataclasses.replace(whole, keep_files=True)
     packed = {}
-    for name, max_target in (("packed", None), ("packed small", small)):
-        folder, rule = name.replace(" ", "_"), PackRule(reach, max_target=max_target)
+    for name, rule in packings.items():
+        folder = name.replace(", ", "_").replace(" ", "_")
         for _ in shards.pack_dataset(
             plain, workdir / folder, rule, frames_per_shard=1000, num_workers=0
         ):
@@ -152,7 +182,11 @@ def main(argv: list[str]) -> None:
         works[name] = batch_maker(config, dataset, reduced=False)
         works[f"{name}, reduced"] = batch_maker(config, dataset, reduced=True)
     seconds, changes = time_in_turn(works, _BLOCKS.value)
-    sizes = [path.stat().st_size for path in workdir.glob("sequences/*/img/*.jpg")]
+    files = list(workdir.glob("sequences/*/img/*.jpg"))
+    megabytes = {"plain": sum(path.stat().st_size for path in files) / 1e6}
+    for name, dataset in packed.items():
+        shard_files = Path(dataset.store.root).glob("*.array_record")
+        megabytes[name] = sum(path.stat().st_size for path in shard_files) / 1e6
     boxes_xywh = np.concatenate([sequence.boxes_xywh[sequence.visible] for sequence in plain])
     sides = np.sqrt(boxes_xywh[:, 2:].prod(axis=1))
     for name, times in seconds.items():
@@ -170,7 +204,8 @@ def main(argv: list[str]) -> None:
             "search_change": round(float(changes.get(name, 0)), 3),  # grey levels of 255
             "search_size": config.search.size,
             "frame": [HEIGHT, WIDTH],
-            "frame_kb": round(np.mean(sizes) / 1000, 1),
+            "frame_kb": round(1000 * megabytes["plain"] / len(files), 1),
+            "disk_mb": round(megabytes.get(name.removesuffix(", reduced"), 0), 1),
             "target_side_px": [round(float(q)) for q in np.percentile(sides, [10, 50, 90])],
             "blocks": _BLOCKS.value,
             "batch": _BATCH.value,
@@ -179,4 +214,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    errors.run(main)
