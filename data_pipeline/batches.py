@@ -208,8 +208,8 @@ def check_shared_memory(maker: SampleMaker, batch_size: int, num_workers: int) -
     free = shutil.disk_usage(SHARED_MEMORY).free
     if free < needed:
         raise ValueError(
-            f"{num_workers} workers need {needed / 2**20:.1f} MB of shared memory for their "
-            f"batches; {SHARED_MEMORY} has {free / 2**20:.1f} MB free. Give a container more "
+            f"{num_workers} workers need {needed / 2**20:.1f} MiB of shared memory for their "
+            f"batches; {SHARED_MEMORY} has {free / 2**20:.1f} MiB free. Give a container more "
             "(docker run --shm-size=8g), or use fewer config.data.num_workers."
         )
 
