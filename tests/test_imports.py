@@ -20,6 +20,7 @@ ALLOWED = {  # folder or file -> what it may import besides the standard library
     "esat_jax/drawing.py": CV2_TOO,
     "esat_jax/frame_sinks.py": CV2_TOO,
     "esat_jax/frame_sources.py": CV2_TOO,
+    "esat_jax/follower.py": {"numpy", "esat_jax", "data_pipeline.crop"},
     "esat_jax/target.py": {"numpy", "esat_jax", "data_pipeline.crop"},
     "esat_jax/tracker.py": {"numpy", "jax", "esat_jax", "data_pipeline.crop"},
     "esat_jax/evaluation": {

@@ -4,35 +4,19 @@ import pathlib
 import jax
 import numpy as np
 import pytest
-from flax import traverse_util
 
 import detweights
 from configs import esat_vit_b256
 from data_pipeline.crop import CropGeometry
 from esat_jax import tracker as tracker_module
-from esat_jax.initial_variables import variable_shapes
 from esat_jax.models.esat import make_model
 from esat_jax.torch_weights import load_state_dict
 from esat_jax.tracker import Tracker
 from esat_jax.weights import save_weights
+from tiny_tracker import make_tiny
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 BOX_XYWH = (60, 40, 30, 24)
-
-
-def make_tiny(**overrides):
-    """A small config and weights for it, of a size that keeps every signal in a useful range."""
-    config = esat_vit_b256.get_config("smoke")
-    config.update_from_flattened_dict(overrides)
-    flat = {}
-    for path, shape in variable_shapes(config.to_dict()).items():
-        z = detweights.normal(path, shape).astype(np.float32)
-        flat[path] = {
-            "kernel": z * np.sqrt(2 / np.prod(shape[:-1])),
-            "scale": 1 + 0.1 * z,
-            "var": 1 + 0.1 * abs(z),
-        }.get(path.rsplit("/", 1)[1], 0.1 * z)
-    return config, traverse_util.unflatten_dict(flat, sep="/")
 
 
 @pytest.fixture(scope="module")
