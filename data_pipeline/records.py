@@ -77,14 +77,41 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 
 
 def one_box_per_image(boxes_xywh: np.ndarray, names: list[str], where: str) -> np.ndarray:
-    """Returns the boxes. Raises: AnnotationFault unless there is one for each image."""
+    """Returns the boxes. Raises: AnnotationFault unless there is one for each image, in order."""
     if len(boxes_xywh) != len(names):
         raise AnnotationFault(
             "wrong count",
             f"{where}: expected one box for each of the {len(names)} images of the sequence, got "
-            f"{len(boxes_xywh)}. {FIX}",
+            f"{len(boxes_xywh)}; {_odd_image(names, len(boxes_xywh))}. {FIX}",
         )
     return boxes_xywh
+
+
+def _odd_image(names: list[str], num_boxes: int) -> str:
+    """Which image is missing or surplus, as far as names and numbers tell."""
+    if not names:
+        return "there is no image"
+    missing = _left_out(names)
+    if len(missing) == num_boxes - len(names):
+        more = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
+        return f"{missing[0]}{more} missing"
+    if num_boxes > len(names):
+        return f"the last image is {names[-1]}"
+    return f"{names[num_boxes]} is the first image without one"
+
+
+def _left_out(names: list[str]) -> list[str]:
+    """Names whose numbers these leave out: of 1.jpg and 3.jpg, 2.jpg; [] if they have no number."""
+    parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", name) for name in names]
+    if None in parts or len({part.group(1, 3) for part in parts}) > 1:
+        return []
+    numbers = {int(part[2]) for part in parts}
+    before, digits, after = parts[0].groups()
+    return [
+        f"{before}{number:0{len(digits)}d}{after}"
+        for number in range(min(numbers), max(numbers))
+        if number not in numbers
+    ]
 
 
 def first_box_only(boxes_xywh: np.ndarray, num_frames: int) -> np.ndarray:
