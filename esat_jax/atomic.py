@@ -1,8 +1,9 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, and folders that can hold them."""
 
 import contextlib
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,3 +26,16 @@ def complete_file(path: str | Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Makes the folder if it is not there, and writes into it.
+
+    Raises: OSError that names the folder, if that is not possible.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error

@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
+from esat_jax.atomic import check_writable
 from esat_jax.config_differences import OtherConfigError, check_same_config
 
 NOT_VALIDATED = -1.0  # the IoU of checkpoints without validation: less than any
@@ -49,7 +49,7 @@ class Checkpoints:
                 f"{keep_last} and {keep_best}."
             )
         self._folder = Path(folder).absolute()
-        _check_writable(self._folder)
+        check_writable(self._folder)
         _forget_unreadable_ious(self._folder)
         self._config = json.loads(json.dumps(dict(config)))
         best = managers.BestN(
@@ -200,15 +200,6 @@ def _abstract(like: State) -> State:
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like
     )
-
-
-def _check_writable(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def _forget_unreadable_ious(folder: Path) -> None:

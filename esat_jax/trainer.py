@@ -4,6 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -244,7 +245,12 @@ class Trainer:
         self._checkpoints.save(self.step, self.state, self._train_batches.get_state(), val_iou)
 
     def _close(self) -> None:
+        parts = [self._log, self._pace]
+        if self._programs is not None:
+            parts.append(self._programs)
+        # On several hosts, one that fails cannot wait for the others' part of a checkpoint.
+        if sys.exception() is None or jax.process_count() == 1:
+            parts.append(self._checkpoints)
         with contextlib.ExitStack() as stack:  # all of them, also where one raises
-            for part in (self._checkpoints, self._log, self._pace, self._programs):
-                if part is not None:
-                    stack.callback(part.close)
+            for part in parts:
+                stack.callback(part.close)

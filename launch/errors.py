@@ -34,7 +34,15 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     except (ValueError, OSError) as error:
         if flags.FLAGS.is_parsed() and _TRACEBACK.value:
             raise
-        sys.exit(f"error: {_sentence(error)}")
+        sys.exit(f"error: {sentence(error)}")
+
+
+def sentence(error: Exception) -> str:
+    """The error in words, on one line; an OSError of the system says which file."""
+    if isinstance(error, OSError) and error.strerror:
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        return ": ".join([" -> ".join(names), error.strerror] if names else [error.strerror])
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _LeavableStream:
@@ -92,11 +100,3 @@ def _parse(argv: list[str]) -> list[str]:
         while isinstance(key, Exception) and key.args:  # ml_collections wraps a KeyError
             key = key.args[0]
         sys.exit(f"error: --config.KEY names no key of the config: {' '.join(str(key).split())}")
-
-
-def _sentence(error: Exception) -> str:
-    """The error in words, on one line; an OSError of the system says which file."""
-    if isinstance(error, OSError) and error.strerror:
-        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-        return ": ".join([" -> ".join(names), error.strerror] if names else [error.strerror])
-    return " ".join(str(error).split()) or type(error).__name__

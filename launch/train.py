@@ -19,13 +19,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
-from absl import app, flags, logging
+from absl import app, flags
 from jax.experimental import multihost_utils
 from ml_collections import config_flags
 
 from data_pipeline.pipeline import make_train_batches, make_val_batches
 from esat_jax import failed_step
-from esat_jax.atomic import complete_file
+from esat_jax.atomic import check_writable, complete_file
 from esat_jax.config_differences import check_same_config
 from esat_jax.sharding import make_mesh, put_batch
 from esat_jax.torch_weights import load_state_dict, read_checkpoint
@@ -35,6 +35,12 @@ from esat_jax.trainer import Trainer
 from esat_jax.weights import save_weights
 from launch import errors
 from launch.run_record import append_start, devices_in_words
+from launch.training_faults import (
+    disk_in_words,
+    ends_with_the_others,
+    memory_in_words,
+    quiet_libraries,
+)
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, then :variant,variant.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; the same one to go on.")
@@ -151,9 +157,12 @@ def replay(folder: Path) -> int:
 
 
 def _claim(workdir: Path, config: Mapping) -> None:
-    """Writes config.json. Raises: ValueError if the folder is a run of another configuration."""
+    """Writes config.json.
+
+    Raises: OtherConfigError if the folder is a run of another one; OSError if it is not writable.
+    """
     path = workdir / "config.json"
-    workdir.mkdir(parents=True, exist_ok=True)
+    check_writable(workdir)
     if path.exists():
         check_same_config(json.loads(path.read_text()), config, f"{workdir} holds a run")
     if jax.process_index() == 0:
@@ -175,37 +184,22 @@ def _use_program_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", str(CACHE.expanduser()))
 
 
-@contextlib.contextmanager
-def _memory_in_words(config: Mapping) -> Iterator[None]:
-    """A device that is out of memory ends the run with what can be done."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        accumulate = 2 * config["optim"]["accumulate"]
-        raise ValueError(
-            f"the device is out of memory: {str(error).splitlines()[0]} Compute the batch in "
-            f"parts, --config.optim.accumulate={accumulate}, or store less, "
-            "--config.optim.remat=True; both give the same step more slowly."
-        ) from error
-
-
 def main(argv: list[str]) -> int:
     """Trains or replays, and returns the exit status."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; everything is given as --flag=value")
-    logging.set_verbosity(logging.WARNING)  # Orbax tells every file that it writes
+    quiet_libraries()
     _use_program_cache()
     if _REPLAY.value:
         return replay(Path(_REPLAY.value))
     if _CONFIG.value is None or not _WORKDIR.value:
         raise ValueError("give --config=FILE and --workdir=FOLDER, or --replay=FOLDER.")
     if _DISTRIBUTED.value:
-        jax.distributed.initialize()
-    config = _CONFIG.value.to_dict()
-    with _memory_in_words(config):
-        return train(config, Path(_WORKDIR.value).expanduser())
+        # [] is all of this computer's devices; JAX would take one where SLURM starts processes.
+        jax.distributed.initialize(local_device_ids=[])
+    config, workdir = _CONFIG.value.to_dict(), Path(_WORKDIR.value).expanduser()
+    with ends_with_the_others(), memory_in_words(config), disk_in_words(workdir):
+        return train(config, workdir)
 
 
 if __name__ == "__main__":
