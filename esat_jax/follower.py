@@ -95,7 +95,7 @@ class Follower:
         try:
             found = self._target.move(self._geometry, box_cxcywh, score, *self._frame_size)
         except ValueError as error:
-            self._error = ValueError(f"{self._sequence.name}, frame {self._last + 1}: {error}")
+            self._error = ValueError(f"frame {self._last + 1} (from 0): {error}")
             return
         self._last += 1
         self._rows[self._last] = *found.box_xywh, found.score, seconds
