@@ -59,8 +59,8 @@ _MAX_TARGET = flags.DEFINE_integer(
     None,
     "Make frames smaller whose target (the root of its area) is larger than so many px: less disk, "
     "and more than 4 times the rate of the files for targets of any size, but crops of large "
-    "targets become smoother, by 1 to 2 grey levels. 77 px is what a target has in 384 px crops; "
-    "larger values change crops less and gain less.",
+    "targets become smoother, by up to 2.4 grey levels. 77 px is what a target has in 384 px "
+    "crops; larger values change crops less and gain less.",
     lower_bound=16,
 )
 _KEEP_FILES = flags.DEFINE_bool(
