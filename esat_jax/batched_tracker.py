@@ -42,13 +42,13 @@ class BatchedTracker:
             config = self.step.config
             queue = _Queue(Follower(config, sequence, decoders) for sequence in sequences)
             groups = [_Group(self.step) for _ in range(self._num_groups)]
-            clock = time.perf_counter()
+            tracked = 0
             while queue or any(group.searching for group in groups):
                 for group in groups:
                     if group.searching:
-                        rows, now = group.found(), time.perf_counter()
-                        on_frames(group.move(rows, now - clock))
-                        clock = now
+                        count = group.move(group.found(), tracked)
+                        tracked += count
+                        on_frames(count)
                     yield from group.refill(queue)
                     group.search(croppers)
 
@@ -84,6 +84,7 @@ class _Group:
         self._template_box = np.full((step.batch_size, 4), 0.5, np.float32)
         self._templates = step.put_templates(self._template, self._template_box)
         self._running = None  # the step's result, on its way
+        self._last = time.perf_counter(), 0  # when it ended, and frames that all groups had then
 
     @property
     def searching(self) -> bool:
@@ -95,12 +96,19 @@ class _Group:
         rows, self._running = self._step.fetch(self._running), None
         return rows
 
-    def move(self, rows: np.ndarray, seconds: float) -> int:
-        """Gives every target its row, and its part of the step's time; returns their number."""
+    def move(self, rows: np.ndarray, tracked: int) -> int:
+        """Gives every target its row, and its share of the time; returns the number of targets.
+
+        Args: tracked: frames that all groups have tracked before. Since this group's last step its
+          devices and threads were the other groups' too, so the frames of all share that time.
+        """
         active = [(slot, row) for slot, row in zip(self._slots, rows, strict=True) if slot]
         active = [(slot, row) for slot, row in active if not slot.ended]
+        (before, tracked_before), now = self._last, time.perf_counter()
+        self._last = now, tracked + len(active)
+        share = (now - before) / max(self._last[1] - tracked_before, 1)
         for slot, row in active:
-            slot.move(row[:4], float(row[4]), seconds / len(active))
+            slot.move(row[:4], float(row[4]), share)
         return len(active)
 
     def refill(self, queue: _Queue) -> Iterator[Track]:

@@ -35,8 +35,8 @@ class Track:
     Attributes:
       boxes_xywh: float64 [F, 4], frame px.
       scores: float64 [F]; the first is NaN. lost: bool [F]. See `Prediction`.
-      seconds: float64 [F], each frame's share of the time between the results of two steps, so
-        that their sum over all sequences is about the time that tracking took.
+      seconds: float64 [F]; of the time between two steps each frame tracked in it has an equal
+        share, and the sum of a sequence is divided evenly. The sum of all is about the run's time.
       error: why it failed, None if it did not; the rows mean nothing then.
     """
 
@@ -104,6 +104,8 @@ class Follower:
     def track(self) -> Track:
         """What came of the sequence, when it has `ended`."""
         rows = self._rows
+        if len(rows) > 1:
+            rows[1:, 5] = rows[1:, 5].mean()
         return Track(self._sequence, rows[:, :4], rows[:, 4], self._lost, rows[:, 5], self._error)
 
     def _begin(self, template: np.ndarray, template_box: np.ndarray) -> None:

@@ -5,7 +5,7 @@ python -m launch.evaluate --weights=runs/esat/weights.safetensors --benchmark=la
 
 Writes below --output what launch.score and launch.submit read: boxes and times, where the
 benchmark's toolkit looks for them; and the folder esat_run with the scores and lost flags of all
-frames, and a manifest. The times are shares: a step of many targets takes the sum of its frames'.
+frames, and a manifest. Frames tracked at the same time share it: all times sum to what it took.
 
 The same command goes on where a run was stopped (Ctrl-C, SIGTERM) or killed, and tracks again what
 failed. Results of other weights or settings are never taken for this tracker's: that is an error,
