@@ -37,6 +37,9 @@ def get_base_config() -> ConfigDict:
     config.backbone.layer_scale = False
     # A class token in front of the template tokens; only DINOv2-like trunks use it.
     config.backbone.cls_token = False
+    # A learned vector on the template tokens that the target's box touches. Our choice, for small
+    # trackers.
+    config.backbone.target_mark = False
     # Largest probability to drop a residual branch, rising linearly with depth from 0. OSTrack.
     config.backbone.drop_path = 0.1
 
@@ -110,6 +113,9 @@ def get_base_config() -> ConfigDict:
     config.loss.l1 = 5.0
     config.loss.abs = 0.01
     config.loss.pn = 0.1
+    # Weight of the same GIoU and L1 losses of the box read at the true cell, beside the one at the
+    # highest score. OSTrack: 0.
+    config.loss.true_cell = 0.0
 
     config.optim = ConfigDict()
     # An epoch is data.samples_per_epoch samples. Sec. 4.1.
@@ -162,6 +168,13 @@ def get_base_config() -> ConfigDict:
     config.data.flip_probability = 0.5
     # A crop's brightness is multiplied by a number in 1 ± this. OSTrack.
     config.data.brightness_jitter = 0.2
+    # Each crop's contrast and saturation are multiplied by numbers in 1 ± this, and each of its
+    # colour channels by one in 1 ± half of it. OSTrack: 0.
+    config.data.color_jitter = 0.0
+    # Search crops of stills are turned by up to so many degrees, and their width and height each
+    # stretched by a factor of up to e to the power of this, either way. OSTrack: 0.
+    config.data.still_turn = 0.0
+    config.data.still_stretch = 0.0
     # Decode JPEGs at 1/2, 1/4 or 1/8 of their size for crops that become smaller anyway: faster,
     # and such crops are smoother than OSTrack's. Our choice: off.
     config.data.reduced_decoding = False

@@ -8,6 +8,8 @@ import numpy as np
 from data_pipeline import crop
 from data_pipeline.crop import CropGeometry, Frame
 
+_LUMA = (0.299, 0.587, 0.114)  # what red, green and blue give to grey
+
 
 @dataclasses.dataclass(frozen=True)
 class CropRule:
@@ -21,15 +23,20 @@ class CropRule:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentRule:
-    """How often frames turn grey and are mirrored, and how much brightness varies.
+    """How often frames turn grey and are mirrored, and how much brightness and colours vary.
 
     gray, frame_flip: probabilities, drawn once a sample; crop_flip: drawn for each crop.
+    still_turn, still_stretch: degrees, and logarithm of a factor, by which search crops of stills
+    are warped at most: a still does not move by itself.
     """
 
     gray: float
     frame_flip: float
     crop_flip: float
     brightness_jitter: float
+    color_jitter: float = 0.0
+    still_turn: float = 0.0
+    still_stretch: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises: ValueError for impossible numbers."""
@@ -39,20 +46,30 @@ class AugmentRule:
             raise ValueError(
                 f"config.data.brightness_jitter must be in [0, 1], got {self.brightness_jitter}."
             )
+        if not 0 <= self.color_jitter <= 1:
+            raise ValueError(
+                f"config.data.color_jitter must be in [0, 1], got {self.color_jitter}."
+            )
 
     def for_validation(self) -> "AugmentRule":
         """OSTrack's validation: frames are turned grey and mirrored, crops stay as they are."""
-        return dataclasses.replace(self, crop_flip=0.0, brightness_jitter=0.0)
+        return AugmentRule(self.gray, self.frame_flip, crop_flip=0.0, brightness_jitter=0.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CropDraw:
-    """One crop's random numbers; normals and uniforms [2] are for crop.jitter_box_xywh."""
+    """One crop's random numbers; normals and uniforms [2] are for crop.jitter_box_xywh.
+
+    color: float32 [3, 4] for `recolor`; None if colours do not vary. warp: degrees and the factors
+    of width and height for `warp_crop`; None if stills are not warped.
+    """
 
     normals: np.ndarray
     uniforms: np.ndarray
     brightness: float
     flip: bool
+    color: np.ndarray | None = None
+    warp: tuple[float, float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,7 +96,24 @@ def _draw_crop(rng: np.random.Generator, rule: AugmentRule) -> CropDraw:
         rng.random(2),
         float(rng.uniform(low, high)),
         bool(rng.random() < rule.crop_flip),
+        _draw_color(rng, rule.color_jitter) if rule.color_jitter else None,
+        _draw_warp(rng, rule) if rule.still_turn or rule.still_stretch else None,
     )
+
+
+def _draw_warp(rng: np.random.Generator, rule: AugmentRule) -> tuple[float, float, float]:
+    stretches = np.exp(rng.uniform(-rule.still_stretch, rule.still_stretch, 2))
+    return float(rng.uniform(-rule.still_turn, rule.still_turn)), *stretches.tolist()
+
+
+def _draw_color(rng: np.random.Generator, jitter: float) -> np.ndarray:
+    """Factors for saturation, contrast and the channels as one map of colours, float32 [3, 4]."""
+    saturation, contrast = rng.uniform(1 - jitter, 1 + jitter, 2)
+    channels = rng.uniform(1 - jitter / 2, 1 + jitter / 2, 3)
+    gray = np.tile(_LUMA, (3, 1))
+    colors = contrast * (saturation * np.eye(3) + (1 - saturation) * gray)
+    shift = np.full((3, 1), (1 - contrast) / 2)  # grey 0.5 stays
+    return np.float32(channels[:, None] * np.hstack([colors, shift]))
 
 
 def gray_image(image: np.ndarray) -> np.ndarray:
@@ -155,6 +189,28 @@ def finish_crop(
     return image, box_cxcywh.astype(np.float32)
 
 
+def warp_crop(
+    image: np.ndarray, box_cxcywh: np.ndarray, warp: tuple[float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A crop stretched, then turned around the target's centre, and the target's new box.
+
+    The box is that of the ellipse in the old one: of a turned rectangle's it would be too large.
+
+    Args: image: uint8 [size, size, 3]; box_cxcywh [4], fractions; warp: degrees anticlockwise and
+      the factors of width and height.
+    Returns: uint8 [size, size, 3], mirrored where it shows more than the crop did; float32 [4].
+    """
+    size, (degrees, *stretch) = len(image), warp
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])  # y down
+    linear = turn * stretch
+    center = size * box_cxcywh[:2].astype(np.float64) - 0.5  # of pixel coordinates
+    matrix = np.hstack([linear, (center - linear @ center)[:, None]])
+    warped = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
+    sides = np.sqrt((linear**2) @ (box_cxcywh[2:].astype(np.float64) ** 2))
+    return warped, np.concatenate([box_cxcywh[:2], sides]).astype(np.float32)
+
+
 def brighten(image: np.ndarray, brightness: float) -> np.ndarray:
     """The image times `brightness`, in [0, 1]: uint8 [..., 3] -> float32.
 
@@ -162,3 +218,12 @@ def brighten(image: np.ndarray, brightness: float) -> np.ndarray:
     batch, so that crops travel as uint8; then it subtracts the mean. Source: OSTrack.
     """
     return np.clip(image.astype(np.float32) * np.float32(brightness / 255), 0, 1)
+
+
+def recolor(image: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """Each pixel through a linear map, in [0, 1]: float32 [..., 3] and [3, 4] -> float32.
+
+    Comes after `brighten`; training does it on the device, with `template_color` and
+    `search_color` of a batch.
+    """
+    return np.clip(image @ color[:, :3].T + color[:, 3], 0, 1)

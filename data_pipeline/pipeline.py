@@ -86,7 +86,15 @@ def open_datasets(data: Mapping, key: str) -> list[Dataset]:
 
 def _augment_rule(data: Mapping) -> AugmentRule:
     flip = data["flip_probability"]
-    return AugmentRule(data["gray_probability"], flip, flip, data["brightness_jitter"])
+    return AugmentRule(
+        data["gray_probability"],
+        flip,
+        flip,
+        data["brightness_jitter"],
+        data["color_jitter"],
+        data["still_turn"],
+        data["still_stretch"],
+    )
 
 
 def _make_batches(

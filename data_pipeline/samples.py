@@ -58,7 +58,8 @@ class SampleMaker:
 
         Returns: template uint8 [s, s, 3]; search uint8 [n, S, S, 3]; template_box_cxcywh float32
           [4]; box_cxcywh float32 [n, 4]; template_brightness float32 []; search_brightness float32
-          [n]; score_target float32 [n, S/p, S/p]; abs_labels and pn_labels int32 [n, Z + X];
+          [n]; with config.data.color_jitter also template_color float32 [3, 4] and search_color
+          [n, 3, 4]; score_target float32 [n, S/p, S/p]; abs_labels and pn_labels int32 [n, Z + X];
           source, a str with data set, sequence and frames; skips, records of skipped draws.
         Raises: ValueError if MAX_ATTEMPTS draws were skipped.
         """
@@ -96,19 +97,28 @@ class SampleMaker:
             cut(i, self.search, crop_draw)
             for i, crop_draw in zip(pair.search_frames, draw.search, strict=True)
         ]
+        if not pair.sequence.is_video and draw.search[0].warp:
+            crops = [
+                augment.warp_crop(*crop, one.warp)
+                for crop, one in zip(crops, draw.search, strict=True)
+            ]
         if self.num_search == 1:  # a view is enough: the batch will be a copy
             search, box_cxcywh = (part[None] for part in crops[0])
         else:
             search, box_cxcywh = (np.stack(part) for part in zip(*crops, strict=True))
-        return {
-            "template": template,
-            "search": search,
-            "template_box_cxcywh": template_box_cxcywh,
-            "box_cxcywh": box_cxcywh,
-            "template_brightness": np.float32(draw.template.brightness),
-            "search_brightness": np.float32([crop.brightness for crop in draw.search]),
-            "source": describe(pair),
-        } | self._labels(box_cxcywh, template_box_cxcywh)
+        return (
+            {
+                "template": template,
+                "search": search,
+                "template_box_cxcywh": template_box_cxcywh,
+                "box_cxcywh": box_cxcywh,
+                "template_brightness": np.float32(draw.template.brightness),
+                "search_brightness": np.float32([crop.brightness for crop in draw.search]),
+                "source": describe(pair),
+            }
+            | _colors(draw)
+            | self._labels(box_cxcywh, template_box_cxcywh)
+        )
 
     def _cut(
         self, frame: Frame, box_xywh: np.ndarray, rule: CropRule, draw: CropDraw, *, flip: bool
@@ -145,6 +155,13 @@ class SampleMaker:
         abs_labels, pn_labels = (np.stack(part) for part in zip(*labels, strict=True))
         score_targets = np.stack([score_target(box, grid) for box in box_cxcywh])
         return {"score_target": score_targets, "abs_labels": abs_labels, "pn_labels": pn_labels}
+
+
+def _colors(draw: augment.SampleDraw) -> dict[str, np.ndarray]:
+    if draw.template.color is None:
+        return {}
+    search = np.stack([crop.color for crop in draw.search])
+    return {"template_color": draw.template.color, "search_color": search}
 
 
 class UnusableBox(ValueError):

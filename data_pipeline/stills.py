@@ -2,9 +2,13 @@
 
 import dataclasses
 import json
+import math
 import posixpath
+import zlib
 from collections.abc import Iterator
 from typing import ClassVar
+
+import numpy as np
 
 from data_pipeline.annotations import AnnotationFault, parse_json_box
 from data_pipeline.records import Record, video
@@ -12,16 +16,21 @@ from data_pipeline.sequences import Frames
 from data_pipeline.stores import Store
 
 _LIST = "stills.jsonl"
+_REGION_SHARE = 0.01, 0.25  # of a photograph's area
+_REGION_RATIO = 2.5  # largest, of a region's longer to its shorter side
 
 
 @dataclasses.dataclass(frozen=True)
 class Stills:
     """Every box is a still, named FILE#NUMBER; photographs without boxes are left out.
 
-    `pseudo` also takes the boxes that a model guessed, marked `"pseudo": true`.
+    `pseudo` also takes the boxes that a model guessed, marked `"pseudo": true`. With `regions`,
+    boxes are not read: so many random parts of every photograph are taken, always the same ones;
+    its line must have "w" and "h", px. Any region can be followed, and a tracker has to.
     """
 
     pseudo: bool
+    regions: int = 0
     layout: ClassVar[str] = (
         'stills.jsonl with lines {"file": "a.jpg", "boxes": [[x, y, w, h]]} and stills/a.jpg'
     )
@@ -54,11 +63,15 @@ class Stills:
 
     def _parse_line(self, line: bytes) -> list[Record]:
         photograph = json.loads(line)
-        file, boxes = photograph["file"], photograph["boxes"]
+        file = photograph["file"]
         if not isinstance(file, str):
             raise TypeError(f"a file's name is text, got {file!r}")
         if photograph.get("pseudo") and not self.pseudo:
             return []
+        if self.regions:
+            boxes = _regions(file, photograph["w"], photograph["h"], self.regions)
+        else:
+            boxes = photograph["boxes"]
         folder, name = posixpath.split(f"stills/{file}")
         stills = []
         for number, box in enumerate(boxes):
@@ -66,3 +79,18 @@ class Stills:
             still = video(f"{file}#{number}", Frames(folder, names=(name,)), box_xywh)
             stills.append(dataclasses.replace(still, is_video=False))
         return stills
+
+
+def _regions(file: str, width: int, height: int, count: int) -> list[list[float]]:
+    """Boxes x, y, w, h inside a photograph, px; their sizes are spread evenly over the scales."""
+    if not (isinstance(width, int) and isinstance(height, int) and min(width, height) > 0):
+        raise ValueError(f"its width and height in px must be positive, got {width} and {height}")
+    rng = np.random.default_rng(zlib.crc32(file.encode()))
+    boxes = []
+    for _ in range(count):
+        side = math.sqrt(width * height * math.exp(rng.uniform(*np.log(_REGION_SHARE))))
+        ratio = math.exp(rng.uniform(-0.5, 0.5) * math.log(_REGION_RATIO))
+        w, h = min(side * ratio, width), min(side / ratio, height)
+        x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
+        boxes.append([round(float(number), 2) for number in (x, y, w, h)])
+    return boxes

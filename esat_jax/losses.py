@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from esat_jax.models.box_head import decode_boxes
 from esat_jax.models.esat import TrackerOutput
 from esat_jax.ops.boxes import cxcywh_to_xyxy, iou_and_giou
 
@@ -46,7 +47,8 @@ def tracking_loss(
       out: of the network with `train=True`.
       batch: box_cxcywh [B, 4] (fractions of the search crop), score_target [B, S, S], and with
         position losses abs_labels, pn_labels int [B, Z + X], template first; -1 means no label.
-      weights: "giou", "l1", "abs", "pn"; the focal loss has weight 1.
+      weights: "giou", "l1", "abs", "pn"; the focal loss has weight 1. "true_cell": of the same GIoU
+        and L1 losses for the box at the true cell.
       on_removed: tokens that candidate elimination removed are left out of the position losses
         ("ignore") or counted ("include").
     Returns: the weighted sum, and every unweighted term with the mean IoU, all scalars.
@@ -73,4 +75,11 @@ def tracking_loss(
                 labels = batch[f"{name}_labels"]
                 terms[name] = position_loss(logits, labels, counted & (labels >= 0))
     total = terms["focal"] + sum(weights[n] * terms[n] for n in terms if n != "focal")
+    if weights.get("true_cell"):
+        true_cell, _ = decode_boxes(batch["score_target"], out.size_map, out.offset_map)
+        pred_xyxy = cxcywh_to_xyxy(true_cell)
+        terms["giou_true_cell"] = (1 - iou_and_giou(pred_xyxy, true_xyxy)[1]).mean()
+        terms["l1_true_cell"] = jnp.abs(pred_xyxy - true_xyxy).mean()
+        for name in ("giou", "l1"):
+            total += weights["true_cell"] * weights[name] * terms[f"{name}_true_cell"]
     return total, {"total": total, **terms, "iou": iou.mean()}

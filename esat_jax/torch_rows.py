@@ -100,6 +100,8 @@ def _vit(config: Mapping, *, own_positions: bool) -> Iterator[Row]:
         yield "pos_embed", "backbone.pos_embed", "unused"
     if own_positions:
         yield from _POSITIONS
+        if backbone["target_mark"]:
+            yield "target_mark", "target_mark", "value"
     yield from _vit_trunk(backbone)
 
 

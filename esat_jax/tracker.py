@@ -10,22 +10,23 @@ import numpy as np
 from data_pipeline.crop import check_frame
 from esat_jax.model_weights import load_model_weights
 from esat_jax.models.box_head import decode_boxes, hann_window
-from esat_jax.models.esat import inference_variables, make_model
+from esat_jax.models.esat import ESAT, inference_variables, make_model
 from esat_jax.target import Prediction, Target, check_frame_size
 
 __all__ = ["Prediction", "Tracker", "frame_size", "make_search_step", "needs_template_box"]
 
 
-def make_search_step(config: Mapping) -> Callable:
+def make_search_step(config: Mapping, model: ESAT | None = None) -> Callable:
     """One step of the network for a batch of crops, a pure function to jit, batch or export.
 
+    Args: model: the network, if it is to be another than `make_model(config)`.
     Returns: `step(variables, template, search, template_box_cxcywh)` for uint8 crops [B, s, s, 3]
       and [B, S, S, 3] -> box_cxcywh [B, 4] (fractions of the search crop) and score [B]. The box is
       read from the raw maps where the score times the Hann window is highest; the score is that
       cell's raw one. `template_box_cxcywh` [B, 4] is None unless `needs_template_box(config)`.
     Source: OSTrack.
     """
-    model = make_model(config)
+    model = make_model(config) if model is None else model
     window = hann_window(config["search"]["size"] // config["backbone"]["patch_size"])
 
     def step(
@@ -46,8 +47,8 @@ def make_search_step(config: Mapping) -> Callable:
 
 
 def needs_template_box(config: Mapping) -> bool:
-    """Whether candidates are ranked by the template's box, so that `step` has to be given it."""
-    return config["ce"]["template_range"] == "GT_BOX"
+    """Whether the network reads the target's box in the template, so `step` has to be given it."""
+    return config["ce"]["template_range"] == "GT_BOX" or config["backbone"]["target_mark"]
 
 
 class Tracker:

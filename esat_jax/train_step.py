@@ -116,13 +116,20 @@ def make_eval_step(config: Mapping, mesh: Mesh) -> Callable[[TrainState, dict, f
     )
 
 
-def normalize_crops(crops: jax.Array, brightness: jax.Array) -> jax.Array:
-    """Brightness, then ImageNet's mean and deviation, as OSTrack orders them.
+def normalize_crops(
+    crops: jax.Array, brightness: jax.Array, color: jax.Array | None = None
+) -> jax.Array:
+    """Brightness, colours, then ImageNet's mean and deviation, as OSTrack orders them.
 
-    Args: uint8 [B, size, size, 3]; factors [B]. Returns: float32.
+    Args: uint8 [B, size, size, 3]; factors [B]; maps of colours [B, 3, 4], see augment.recolor.
+    Returns: float32.
     """
     factors = (brightness / 255)[:, None, None, None]
     bright = jnp.clip(crops * jnp.broadcast_to(factors, crops.shape), 0, 1)
+    if color is not None:
+        color = color[:, None, None]  # [B, 1, 1, 3, 4]
+        products = bright[..., None, :] * color[..., :3]  # a matrix product would round to 16 bits
+        bright = jnp.clip(products.sum(axis=-1) + color[..., 3], 0, 1)
     mean, std = (jnp.broadcast_to(jnp.array(value), crops.shape) for value in (MEAN, STD))
     return (bright - mean) / std
 
@@ -137,7 +144,8 @@ def _frames(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
             array = jnp.broadcast_to(array[:, None], shape)
         frames[name] = array.reshape(-1, *array.shape[2:])
     for crop in ("template", "search"):
-        frames[crop] = normalize_crops(frames[crop], frames.pop(f"{crop}_brightness"))
+        brightness, color = frames.pop(f"{crop}_brightness"), frames.pop(f"{crop}_color", None)
+        frames[crop] = normalize_crops(frames[crop], brightness, color)
     return frames
 
 

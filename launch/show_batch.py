@@ -13,7 +13,7 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from data_pipeline.augment import brighten
+from data_pipeline.augment import brighten, recolor
 from data_pipeline.pipeline import make_train_batches, make_val_batches
 from esat_jax.atomic import complete_file
 from launch import errors
@@ -56,8 +56,8 @@ def draw_sheet(batch: dict, rows: int) -> np.ndarray:
 
 
 def _draw_row(batch: dict, sample: int, n: int) -> np.ndarray:
-    template = _as_seen(batch["template"][sample], batch["template_brightness"][sample])
-    search = _as_seen(batch["search"][sample, n], batch["search_brightness"][sample, n])
+    template = _as_seen(batch, "template", sample)
+    search = _as_seen(batch, "search", (sample, n))
     score_target = batch["score_target"][sample, n]
     search_cells = score_target.size
     abs_template, abs_search = _split(batch["abs_labels"][sample, n], search_cells)
@@ -103,8 +103,11 @@ def _split(labels: np.ndarray, search_cells: int) -> tuple[np.ndarray, np.ndarra
     return tuple(part.reshape(2 * (round(len(part) ** 0.5),)) for part in parts)
 
 
-def _as_seen(crop: np.ndarray, brightness: float) -> np.ndarray:
-    image = (255 * brighten(crop, float(brightness))).round().astype(np.uint8)
+def _as_seen(batch: dict, crop: str, place: int | tuple[int, int]) -> np.ndarray:
+    image = brighten(batch[crop][place], float(batch[f"{crop}_brightness"][place]))
+    if f"{crop}_color" in batch:
+        image = recolor(image, batch[f"{crop}_color"][place])
+    image = (255 * image).round().astype(np.uint8)
     return cv2.resize(image, (PANEL_PX, PANEL_PX), interpolation=cv2.INTER_AREA)
 
 

@@ -145,3 +145,21 @@ def test_unknown_rule_for_removed_tokens_is_refused():
     maps = jnp.full((1, 2, 2, 2), 0.5)
     with pytest.raises(ValueError, match="'ignore' or 'include', got 'zero'"):
         tracking_loss(make_output(maps[..., 0], maps, maps), {}, WEIGHTS, "zero")
+
+
+def test_the_box_at_the_true_cell_has_losses_of_its_own():
+    """The score is highest in another cell, where the box is right; at the true cell it is not."""
+    size, offset = np.full((1, 2, 2, 2), 0.2, np.float32), np.zeros((1, 2, 2, 2), np.float32)
+    score = np.float32([[[0.9, 0.1], [0.1, 0.1]]])
+    size[0, 0, 0], offset[0, 0, 0] = (0.5, 0.5), (1.0, 1.0)  # centre (0.5, 0.5), as the target
+    target = np.float32([[[0, 0], [0, 1]]])  # its cell's corner is (0.5, 0.5) too
+    batch = {"box_cxcywh": np.float32([[0.5, 0.5, 0.5, 0.5]]), "score_target": target}
+    out = make_output(score, size, offset)
+    total, terms = tracking_loss(out, batch, WEIGHTS | {"true_cell": 0.5})
+    overlap = 0.2**2 / 0.5**2  # one box inside the other: GIoU is IoU
+    np.testing.assert_allclose(terms["giou"], 0, atol=1e-6)
+    np.testing.assert_allclose(terms["giou_true_cell"], 1 - overlap, rtol=1e-5)
+    np.testing.assert_allclose(terms["l1_true_cell"], 0.15, rtol=1e-5)
+    more = 0.5 * (2 * (1 - overlap) + 5 * 0.15)
+    plain, _ = tracking_loss(out, batch, WEIGHTS)
+    np.testing.assert_allclose(total - plain, more, rtol=1e-5)

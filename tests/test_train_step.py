@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_pipeline.augment import brighten
+from data_pipeline.augment import AugmentRule, brighten, draw_sample, recolor
 from data_pipeline.labels import score_target
 from esat_jax import sharding
 from esat_jax.losses import tracking_loss
@@ -231,6 +231,17 @@ def test_brightness_on_the_device_equals_the_pipelines():
         batch["template"], batch["template_brightness"], got, strict=True
     ):
         np.testing.assert_allclose(ours, (brighten(image, factor) - MEAN) / STD, atol=2e-6)
+
+
+def test_colours_on_the_device_equal_the_pipelines():
+    rule = AugmentRule(0, 0, 0, 0.2, color_jitter=0.4)
+    draws = [draw_sample(np.random.default_rng(i), rule, 1).template for i in range(4)]
+    images = np.random.default_rng(0).integers(0, 256, (4, 6, 6, 3), np.uint8)
+    brightness = np.float32([draw.brightness for draw in draws])
+    got = normalize_crops(images, brightness, np.stack([draw.color for draw in draws]))
+    for image, draw, ours in zip(images, draws, got, strict=True):
+        seen = recolor(brighten(image, draw.brightness), draw.color)
+        np.testing.assert_allclose(ours, (seen - MEAN) / STD, atol=5e-6)
 
 
 def test_validation_is_the_network_without_training_parts_on_averaged_parameters():

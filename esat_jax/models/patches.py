@@ -52,3 +52,12 @@ def position_embedding(module: nn.Module, name: str, tokens: jax.Array) -> jax.A
     """The learned positions [1, N, D] of one crop, a parameter of the calling module."""
     normal = nn.initializers.truncated_normal(0.02)
     return module.param(f"pos_embed_{name}", normal, (1, *tokens.shape[1:]))
+
+
+def tokens_in_box(box_cxcywh: jax.Array, grid: int) -> jax.Array:
+    """Tokens whose cell the box touches: [B, 4] fractions of the crop -> bool [B, grid * grid]."""
+    first = jnp.floor(grid * (box_cxcywh[:, :2] - box_cxcywh[:, 2:] / 2))  # [B, 2] column, row
+    last = jnp.ceil(grid * (box_cxcywh[:, :2] + box_cxcywh[:, 2:] / 2))
+    cells = jnp.arange(grid)[None, :, None]
+    columns, rows = jnp.moveaxis((first[:, None] <= cells) & (cells < last[:, None]), 2, 0)
+    return (rows[:, :, None] & columns[:, None, :]).reshape(len(box_cxcywh), -1)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from esat_jax.models.candidates import CandidateElimination
 from esat_jax.models.encoder import Encoded, Encoder, ForceDirectedAttention
-from esat_jax.models.patches import PatchEmbed, position_embedding
+from esat_jax.models.patches import PatchEmbed, position_embedding, tokens_in_box
 
 
 class ViT(nn.Module):
@@ -17,6 +17,8 @@ class ViT(nn.Module):
       layer_scale: a learned scale on every residual branch (DINOv2).
       cls_token: keeps the class token in the joint sequence; nothing reads it, attention needs
         it as a sink (DINOv2). OSTrack has none.
+      target_mark: a learned vector on the template tokens in the target's box; needs
+        `template_box_cxcywh`. Ours: the crop's shape does not tell the box's.
       drop_path: rate of the last block; it grows linearly from 0 at the first.
       remat: see `Encoder`.
     """
@@ -29,6 +31,7 @@ class ViT(nn.Module):
     elimination: CandidateElimination
     layer_scale: bool = False
     cls_token: bool = False
+    target_mark: bool = False
     drop_path: float = 0.0
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
@@ -50,6 +53,12 @@ class ViT(nn.Module):
             patches = embed(image)
             patches = patches.reshape(patches.shape[0], -1, self.width)  # [B, Z or X, D]
             tokens[name] = patches + position_embedding(self, name, patches).astype(self.dtype)
+        if self.target_mark:
+            if template_box_cxcywh is None:
+                raise ValueError("backbone.target_mark needs template_box_cxcywh, got None")
+            mark = self.param("target_mark", nn.initializers.zeros, (1, 1, self.width))
+            inside = tokens_in_box(template_box_cxcywh, template.shape[1] // self.patch_size)
+            tokens["template"] += (mark * inside[:, :, None]).astype(self.dtype)
         if self.cls_token:
             shape, normal = (1, 1, self.width), nn.initializers.truncated_normal(0.02)
             cls_token = self.param("cls_token", normal, shape)

@@ -189,3 +189,76 @@ def test_impossible_probabilities_are_refused(numbers):
 def test_an_impossible_brightness_is_refused():
     with pytest.raises(ValueError, match="brightness_jitter must be in"):
         AugmentRule(0.05, 0.5, 0.5, 1.2)
+
+
+@pytest.mark.parametrize("warp", [(0, 1, 1), (15, 1, 1), (-30, 1.3, 0.8), (90, 1, 1.5)])
+def test_a_warped_crop_shows_the_target_in_its_new_box(warp):
+    """An ellipse is painted in the old box; where it is seen afterwards is the new box."""
+    box = np.array([0.55, 0.45, 0.4, 0.2], np.float32)
+    y, x = (np.mgrid[:200, :200] + 0.5) / 200
+    inside = ((x - box[0]) / (box[2] / 2)) ** 2 + ((y - box[1]) / (box[3] / 2)) ** 2 <= 1
+    image = np.repeat(np.uint8(255 * inside)[..., None], 3, axis=2)
+    warped, new_box = augment.warp_crop(image, box, warp)
+    rows, columns = np.nonzero(warped[..., 0] > 127)
+    low, high = (np.array([f(columns), f(rows)]) for f in (np.min, np.max))
+    seen = np.concatenate([(low + high + 1) / 2, high + 1 - low]) / 200
+    np.testing.assert_allclose(new_box, seen, atol=1.5 / 200)
+    assert new_box.dtype == np.float32
+
+
+def test_a_positive_angle_turns_anticlockwise():
+    image = np.zeros((101, 101, 3), np.uint8)
+    image[50, 80] = 255  # right of the centre
+    warped, _ = augment.warp_crop(image, np.float32([0.5, 0.5, 0.2, 0.2]), (90, 1, 1))
+    assert np.argwhere(warped[..., 0]).tolist() == [[20, 50]]  # above it
+
+
+def test_colours_are_mapped_as_saturation_contrast_and_channels_say():
+    rule = AugmentRule(0, 0, 0, 0, color_jitter=0.4)
+    draws = [augment.draw_sample(make_rng(0, 0, i), rule, 1).template for i in range(2_000)]
+    gray = np.full((1, 1, 3), 0.5, np.float32)
+    gains = np.array([augment.recolor(gray, draw.color)[0, 0] * 2 for draw in draws])
+    assert gains.min() >= 0.8 - 1e-6  # middle grey keeps its contrast: the channels' factors alone
+    assert gains.max() > 0.99  # clipped at 1
+    assert stats.kstest(draws_of_low(gains), stats.uniform(0.8, 0.2).cdf).pvalue > ALARM
+    contrasts = []
+    for draw in draws:
+        matrix = draw.color[:, :3].astype(np.float64)
+        row_sums = matrix.sum(axis=1)  # channel factor times contrast
+        channels = row_sums + 2 * draw.color[:, 3]
+        contrasts.append((row_sums / channels)[0])
+        assert np.ptp(row_sums / channels) < 1e-5
+    assert stats.kstest(contrasts, stats.uniform(0.6, 0.8).cdf).pvalue > ALARM
+
+
+def draws_of_low(gains):
+    """The channel factors below 1, which clipping leaves alone."""
+    return gains[gains < 1 - 1e-6]
+
+
+def test_a_grey_picture_without_saturation_stays_grey_under_any_saturation():
+    color = np.float32([[0.299, 0.587, 0.114, 0]] * 3)
+    pixel = np.float32([[[0.2, 0.4, 0.8]]])
+    expected = 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.8
+    np.testing.assert_allclose(augment.recolor(pixel, color), np.full((1, 1, 3), expected), 1e-6)
+
+
+def test_colours_and_warps_are_drawn_after_ostracks_numbers():
+    """So switching them on changes no other draw of the first crop, and validation has neither."""
+    more = AugmentRule(0.05, 0.5, 0.5, 0.2, color_jitter=0.3, still_turn=10, still_stretch=0.2)
+    one, other = (augment.draw_sample(make_rng(3, 0, 0), rule, 1) for rule in (OSTRACK, more))
+    assert (one.gray, one.flip, one.template.flip) == (other.gray, other.flip, other.template.flip)
+    np.testing.assert_array_equal(one.template.normals, other.template.normals)
+    assert one.template.color is None
+    assert one.template.warp is None
+    degrees, *stretch = other.search[0].warp
+    assert abs(degrees) <= 10
+    assert np.abs(np.log(stretch)).max() <= 0.2
+    plain = augment.draw_sample(make_rng(3, 0, 0), more.for_validation(), 1)
+    assert plain.template.color is None
+    assert plain.template.warp is None
+
+
+def test_impossible_colour_jitter_is_refused():
+    with pytest.raises(ValueError, match=r"config\.data\.color_jitter must be in \[0, 1\]"):
+        AugmentRule(0, 0, 0, 0, color_jitter=1.5)

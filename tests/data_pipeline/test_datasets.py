@@ -1,4 +1,5 @@
 import collections
+import json
 import math
 import zipfile
 
@@ -231,3 +232,29 @@ def test_vottrain_is_all_but_votval_and_the_excluded_lines(tmp_path):
     assert vottrain >= set(published)
     assert votval >= {1349, 5878, 562, 9333, 4900, 4090, 7842}
     assert not {4, 13, 9332, 9334} & (vottrain | votval)
+
+
+def test_regions_of_photographs_lie_inside_and_are_the_same_every_time(tmp_path):
+    tree = {f"stills/{i}.jpg": small.image(i) for i in range(30)}
+    rows = [{"file": f"{i}.jpg", "w": 90, "h": 60} for i in range(30)]
+    small.write_folder(tmp_path, tree | {"stills.jsonl": small.lines(map(json.dumps, rows))})
+    regions = make_dataset("stills_regions", tmp_path, cache_dir=tmp_path / "cache")
+    again = make_dataset("stills_regions", tmp_path, cache_dir=tmp_path / "other")
+    assert len(regions) == 4 * 30
+    boxes = np.concatenate([regions[i].boxes_xywh for i in range(len(regions))])
+    np.testing.assert_array_equal(boxes, [again[i].boxes_xywh[0] for i in range(len(again))])
+    assert len(np.unique(boxes, axis=0)) == len(boxes)
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, :2] + boxes[:, 2:] <= [90.01, 60.01]).all()
+    shares = boxes[:, 2] * boxes[:, 3] / (90 * 60)
+    assert 0.0095 < shares.min() < 0.02
+    assert 0.15 < shares.max() < 0.2505
+    assert np.ptp(np.log(boxes[:, 2] / boxes[:, 3])) > 1
+
+
+def test_a_photograph_without_its_size_has_no_regions(tmp_path):
+    rows = [{"file": "1.jpg", "w": 90, "h": 0}]
+    tree = {"stills/1.jpg": small.image(1), "stills.jsonl": small.lines(map(json.dumps, rows))}
+    small.write_folder(tmp_path, tree)
+    with pytest.raises(ValueError, match=r"stills\.jsonl:1: .*width and height in px .* 90 and 0"):
+        make_dataset("stills_regions", tmp_path, cache_dir=tmp_path / "cache")

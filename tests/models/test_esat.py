@@ -184,3 +184,31 @@ def test_impossible_settings_are_refused_in_words(override, message):
 def test_a_crop_that_does_not_divide_into_patches_is_refused():
     with pytest.raises(ValueError, match="70x70 does not divide into 16 px patches"):
         random_variables(smoke(**{"search.size": 70}))
+
+
+def test_the_target_mark_is_added_to_the_template_tokens_that_the_box_touches():
+    """A mark makes the same difference as putting it into the positions of those tokens."""
+    config = smoke("esat_vit_s224", **{"backbone.target_mark": True})  # 2 x 2 template tokens
+    rng = np.random.default_rng(0)
+    pairs = crops(config)
+    boxes = np.float32([[0.75, 0.25, 0.3, 0.3], [0.5, 0.25, 0.4, 0.2]])  # right top; both top
+    variables = random_variables(config)
+    backbone = variables["params"]["backbone"]
+    mark = 5 * rng.normal(size=(1, 1, config["backbone"]["width"])).astype(np.float32)
+    backbone["target_mark"] = mark
+    model = make_model(config)
+    got = model.apply(variables, *pairs, template_box_cxcywh=boxes)
+    touched = np.float32([[0, 1, 0, 0], [1, 1, 0, 0]])[:, :, None]
+    positions = backbone["pos_embed_template"]
+    backbone["target_mark"] = 0 * mark
+    for i in range(2):
+        backbone["pos_embed_template"] = positions + touched[i] * mark
+        one = [crop[i : i + 1] for crop in pairs]
+        expected = model.apply(variables, *one, template_box_cxcywh=boxes[i : i + 1])
+        backbone["pos_embed_template"] = positions
+        unmarked = model.apply(variables, *one, template_box_cxcywh=boxes[i : i + 1])
+        size = np.linalg.norm(expected.tokens[0])
+        assert np.linalg.norm(got.tokens[i] - expected.tokens[0]) < 1e-3 * size
+        assert np.linalg.norm(unmarked.tokens[0] - expected.tokens[0]) > 1e-2 * size
+    with pytest.raises(ValueError, match="target_mark needs template_box_cxcywh"):
+        model.apply(variables, *pairs)
