@@ -124,6 +124,7 @@ def test_no_file_adds_or_retypes_a_key(file):
 @pytest.mark.parametrize("file", FILES)
 def test_smoke_shrinks_any_file(file):
     config = resolve(file, "smoke")
+    assert len(config.data.ratios) in (0, len(config.data.datasets))
     steps = config.optim.epochs * config.data.samples_per_epoch // config.batch_size
     assert (config.backbone.depth, steps) == (2, 20)
     assert config.search.size <= 64
