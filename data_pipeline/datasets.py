@@ -69,7 +69,7 @@ REGISTRY = {
     "folders": Known("sequences", Folders()),
     "stills": Known("", Stills(pseudo=False)),
     "stills_pseudo": Known("", Stills(pseudo=True)),
-    "stills_regions": Known("", Stills(pseudo=True, regions=4)),
+    "stills_regions": Known("", Stills(pseudo=True, regions=32)),
 }
 
 
