@@ -8,7 +8,7 @@ from esat_jax import bootstrap
 from esat_jax.evaluation import scoreboard
 from esat_jax.evaluation.scoreboard import RULES, Interval, Scoreboard, Truths
 
-_NOTHING = "-"
+NOTHING = "-"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,6 +38,11 @@ class Scores:
         """The rules that at least one tracker was asked to be scored by, in RULES' order."""
         asked = {rule for board in self.boards.values() for rule in board.scores | board.refusals}
         return [rule for rule in RULES if rule in asked]
+
+    @property
+    def main_rule(self) -> str:
+        """The benchmark's own rule, or the first one that was asked for; "" if there is none."""
+        return next((rule for rule in (self.rule, *self.rules) if rule in self.rules), "")
 
 
 def markdown(scores: Scores) -> str:
@@ -69,8 +74,8 @@ def _heading(scores: Scores) -> str:
 
 def _score_table(scores: Scores) -> Iterator[str]:
     rows = [("score", "rule", *scores.boards)]
-    for title, rule, measure in _shown_rows(scores):
-        cells = [_cell(board.interval(rule, measure)) for board in scores.boards.values()]
+    for title, rule, measure in shown_rows(scores):
+        cells = [interval_text(board.interval(rule, measure)) for board in scores.boards.values()]
         rows.append((title, RULES[rule].title, *cells))
     return _aligned(_said_once(rows), text_columns=2)
 
@@ -78,16 +83,16 @@ def _score_table(scores: Scores) -> Iterator[str]:
 def _comparison(scores: Scores, name: str, other: str) -> Iterator[str]:
     rows = [("score", "rule", "verdict", "difference", "95 % interval")]
     for title, rule, _, interval in differences(scores, name, other):
-        bounds = f"[{_signed(interval.low)}, {_signed(interval.high)}]"
-        bounds = _NOTHING if math.isnan(interval.low) else bounds
+        bounds = f"[{signed_text(interval.low)}, {signed_text(interval.high)}]"
+        bounds = NOTHING if math.isnan(interval.low) else bounds
         verdict = bootstrap.verdict(interval.low, interval.high)
-        rows.append((title, RULES[rule].title, verdict, _signed(interval.value), bounds))
+        rows.append((title, RULES[rule].title, verdict, signed_text(interval.value), bounds))
     return _aligned(_said_once(rows), text_columns=3)
 
 
 def differences(scores: Scores, name: str, other: str) -> Iterator[tuple[str, str, str, Interval]]:
     """(title, rule, measure, difference) of two trackers, for every row that both have."""
-    for title, rule, measure in _shown_rows(scores):
+    for title, rule, measure in shown_rows(scores):
         interval = scores.boards[name].difference(scores.boards[other], rule, measure)
         if interval is not None:
             yield title, rule, measure, interval
@@ -102,25 +107,23 @@ def _said_once(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     ]
 
 
-def _shown_rows(scores: Scores) -> list[tuple[str, str, str]]:
-    """Coverage says something of submissions to TrackingNet only."""
+def shown_rows(scores: Scores) -> list[tuple[str, str, str]]:
+    """(title, rule, measure) of the table's rows; coverage only where TrackingNet asks for it."""
     rows = scoreboard.rows(scores.rules)
     return [row for row in rows if row[2] != "Coverage" or scores.rule == row[1]]
 
 
 def _attribute_blocks(scores: Scores) -> list[str]:
     attributes = scoreboard.attributes(scores.truths)
-    wanted = [rule for rule in (scores.rule, *scores.rules) if rule in scores.rules]
-    measures = scoreboard.QUANTITIES[0][1]
-    if not attributes or not wanted:
+    rule, measures = scores.main_rule, scoreboard.QUANTITIES[0][1]
+    if not attributes or not rule:
         return []
-    rule = wanted[0]
     rows = [("attribute", "sequences", *scores.boards)]
     for attribute, names in attributes.items():
         values = [
-            _percent(board.scores[rule].of(names)[measures[rule]], 2)
+            percent_text(board.scores[rule].of(names)[measures[rule]], 2)
             if rule in board.scores
-            else _NOTHING
+            else NOTHING
             for board in scores.boards.values()
         ]
         rows.append((attribute, str(len(names)), *values))
@@ -154,18 +157,21 @@ def _aligned(rows: Iterable[tuple[str, ...]], text_columns: int) -> Iterator[str
             yield f"| {' | '.join(rules)} |"
 
 
-def _cell(interval: Interval | None) -> str:
+def interval_text(interval: Interval | None) -> str:
+    """A score in percent with its interval in brackets, as far as they exist."""
     if interval is None or math.isnan(interval.value):
-        return _NOTHING
-    text = _percent(interval.value, 2)
+        return NOTHING
+    text = percent_text(interval.value, 2)
     if math.isnan(interval.low):
         return text
-    return f"{text} [{_percent(interval.low, 1)}, {_percent(interval.high, 1)}]"
+    return f"{text} [{percent_text(interval.low, 1)}, {percent_text(interval.high, 1)}]"
 
 
-def _percent(value: float, digits: int) -> str:
-    return _NOTHING if math.isnan(value) else f"{100 * value:.{digits}f}"
+def percent_text(value: float, digits: int) -> str:
+    """A fraction in percent, without the sign; NaN is NOTHING."""
+    return NOTHING if math.isnan(value) else f"{100 * value:.{digits}f}"
 
 
-def _signed(value: float) -> str:
-    return _NOTHING if math.isnan(value) else f"{100 * value:+.2f}"
+def signed_text(value: float) -> str:
+    """A difference of fractions in percent points."""
+    return NOTHING if math.isnan(value) else f"{100 * value:+.2f}"
