@@ -3,9 +3,11 @@
 import contextlib
 import errno
 import gc
+import logging as logging_of_python
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,10 +25,12 @@ def quiet_libraries() -> None:
     """Keeps the libraries' own reports off the screen: what goes wrong is raised as well."""
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_logger().setLevel("CRITICAL")  # Orbax's and Grain's, not the project's
+    # Where a checkpoint cannot be written or read, Orbax leaves behind some of these per array.
+    logging_of_python.getLogger("asyncio").setLevel("CRITICAL")
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
     show = sys.unraisablehook
 
     def show_others(unraisable: "sys.UnraisableHookArgs") -> None:
-        # One per array, where a checkpoint could not be written or read.
         if "Event loop is closed" not in str(unraisable.exc_value):
             show(unraisable)
 

@@ -27,6 +27,16 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs the data sets and ESAT_DATA"))
 
 
+@pytest.fixture(scope="session")
+def program_cache(tmp_path_factory, request):
+    """A folder for the programs that tests compile, of all of pytest's processes together."""
+    folder = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):  # in a process of pytest-xdist
+        folder = folder.parent
+    (folder / "programs").mkdir(exist_ok=True)
+    return folder / "programs"
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector):
     """Lets tests import several tools, which name their flags alike, into one process."""

@@ -1,159 +1,178 @@
-"""The tool as a process: stopped, killed, and given wrong input."""
+"""The tool as a process: what it writes, and how it ends when it cannot go on."""
 
 import json
 import os
-import random
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from flax import traverse_util
 from safetensors.numpy import save_file
 
 from configs.esat_vit_b256 import get_config
-from esat_jax.initial_variables import initial_variables
+from esat_jax.initial_variables import initial_values, variable_shapes
 from esat_jax.metric_log import read_rows
 from esat_jax.torch_weights import export_state_dict
-from esat_jax.weights import load_weights
-from launch.train import pretrained_variables
-
-KEYS = {
-    "data.samples_per_epoch": 24,  # three steps
-    "data.val_samples": 8,
-    "checkpoint.every_steps": 1,
-    "ce.max_ratios": 1,
-}
-
-
-def start(workdir, cache, **keys):
-    command = [sys.executable, "-m", "launch.train", f"--workdir={workdir}"]
-    command += ["--config=configs/esat_vit_s224.py:smoke"]
-    command += [f"--config.{key}={value}" for key, value in (KEYS | keys).items()]
-    environment = {
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    return subprocess.Popen(
-        command,
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process):
-    output, errors = process.communicate(timeout=240)
-    return process.returncode, output, errors
-
-
-def wait_for_rows(process, workdir, number):
-    path = workdir / "metrics.jsonl"
-    while process.poll() is None:
-        if path.exists() and len(read_rows(workdir)) >= number:
-            return
-        time.sleep(0.02)
-
-
-def weights(workdir):
-    return load_weights(workdir / "weights.safetensors")[0]["params"]["box_head"]["score"]
-
-
-def assert_equal(workdir, other):
-    for layer, arrays in weights(other).items():
-        for name, array in arrays.items():
-            np.testing.assert_array_equal(weights(workdir)[layer][name], array, err_msg=layer)
+from launch.train import pretrained_variables, train
+from training_runs import (
+    CONFIG,
+    STEPS,
+    assert_same_run,
+    finish,
+    flags,
+    spawn,
+    start,
+    unfinished_checkpoints,
+    wait_for_a_write,
+    wait_for_rows,
+)
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    workdir, cache = tmp_path_factory.mktemp("unbroken"), tmp_path_factory.mktemp("programs")
-    status, output, errors = finish(start(workdir, cache))
-    assert status == 0, errors
-    return workdir, cache, output
+def unbroken(tmp_path_factory, program_cache):
+    """A run that was never stopped, by the script for one computer."""
+    workdir = tmp_path_factory.mktemp("unbroken")
+    own = [flag for flag in flags(workdir, **{"data.num_workers": 0})[1:] if CONFIG not in flag]
+    os.environ["CONFIG"] = CONFIG
+    process = spawn(["launch/a100x8.sh", workdir, "no/data", *own], program_cache)
+    del os.environ["CONFIG"]
+    status, output, errors = finish(process)
+    assert (status, errors) == (0, "")
+    return workdir, output
+
+
+def assert_one_sentence(process, *words):
+    status, _, errors = finish(process, timeout=120)
+    assert status == 1, errors
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+    for word in words:
+        assert word in errors
 
 
 def test_a_run_says_what_it_does_and_writes_where_it_ran(unbroken):
-    workdir, _, output = unbroken
+    workdir, output = unbroken
     assert "Devices: 1 x cpu on 1 host(s)." in output
-    assert "Batch: 8 pairs (global) = 1 device(s) x 1 micro-batch(es) x 8 pairs" in output
+    assert "Batch: 2 pairs (global) = 1 device(s) x 1 micro-batch(es) x 2 pairs" in output
     assert "Learning rates: backbone 4e-05, default 0.0004; times 0.1 after epoch 1." in output
     assert json.loads((workdir / "config.json").read_text())["loss"]["l1"] == 5.0
     record = json.loads((workdir / "starts.jsonl").read_text())
     assert record["step"] == 0
     assert record["versions"].keys() >= {"jax", "flax", "optax", "numpy"}
-    assert (workdir / "checkpoints" / "6").is_dir()
+    assert (workdir / "checkpoints" / str(STEPS)).is_dir()
 
 
-def test_sigterm_and_kill_lose_nothing(unbroken, tmp_path):
-    expected, cache, _ = unbroken
-    process = start(tmp_path, cache)
+# What the system refuses to write beyond 200 kB, as on a full disk.
+NO_ROOM = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))"
+
+
+def test_sigterm_and_kill_and_a_full_disk_lose_nothing(unbroken, program_cache, tmp_path):
+    process = start(tmp_path, program_cache)
     wait_for_rows(process, tmp_path, 2)
     process.send_signal(signal.SIGTERM)
     status, _, errors = finish(process)
     assert status == 143, errors
-    assert "stopped by SIGTERM after step" in errors
+    assert errors.startswith("stopped by SIGTERM after step")
     assert "the same command goes on" in errors
-    process = start(tmp_path, cache)
-    wait_for_rows(process, tmp_path, 5)
+
+    process = start(tmp_path, program_cache)
+    wait_for_a_write(process, tmp_path)
     process.kill()
-    finish(process)
-    status, _, errors = finish(start(tmp_path, cache))
-    assert status == 0, errors
-    assert_equal(tmp_path, expected)
-    assert [row["step"] for row in read_rows(tmp_path)] == [1, 2, 3, 3, 4, 5, 6, 6]
+    assert finish(process)[0] == -signal.SIGKILL
+    assert len(unfinished_checkpoints(tmp_path)) == 1
 
-
-@pytest.mark.soak
-def test_kill_at_twenty_random_moments(unbroken, tmp_path):
-    expected, cache, _ = unbroken
-    rng = random.Random(0)
-    for _ in range(20):
-        process = start(tmp_path, cache)
-        wait_for_rows(process, tmp_path, rng.randint(1, 6))
-        time.sleep(rng.uniform(0, 0.5))
-        process.kill()
-        finish(process)
-    status, _, errors = finish(start(tmp_path, cache))
-    assert status == 0, errors
-    assert_equal(tmp_path, expected)
-
-
-def test_another_config_in_the_same_folder_is_one_sentence(unbroken):
-    workdir, cache, _ = unbroken
-    status, _, errors = finish(start(workdir, cache, **{"optim.weight_decay": 0.5}))
+    process = start(tmp_path, program_cache, before=NO_ROOM)
+    status, _, errors = finish(process)
     assert status == 1
-    assert "optim.weight_decay was 0.0001 and is 0.5. Use another --workdir" in errors
+    assert "Traceback" not in errors
+    names = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    newest = max(int(name) for name in names if name.isdigit())
+    assert errors.splitlines()[-1] == (
+        f"error: {tmp_path}/checkpoints: a checkpoint could not be written (File too large); the "
+        f"same command goes on from the one of step {newest}."
+    )
+
+    status, _, errors = finish(start(tmp_path, program_cache))
+    assert status == 0, errors
+    assert f"going on from the checkpoint of step {newest}" in errors
+    assert_same_run(tmp_path, unbroken[0])
+
+
+def test_a_number_that_is_none_ends_the_run_with_status_1(program_cache, tmp_path):
+    planted = """
+import numpy as np
+from data_pipeline.batches import Batches
+take = Batches.__next__
+def poisoned(self):
+    batch = take(self)
+    if self.get_state()["step"] == 2:
+        batch["box_cxcywh"][1, 0, 1] = np.nan
+    return batch
+Batches.__next__ = poisoned
+"""
+    words = "error: step 2 (epoch 1): not finite: ", f"--replay={tmp_path}/failed_step_2"
+    assert_one_sentence(start(tmp_path, program_cache, before=planted), *words)
+    assert [row["step"] for row in read_rows(tmp_path)] == [1]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="looks for processes in /proc")
+def test_a_worker_that_dies_ends_the_run_in_seconds(program_cache, tmp_path):
+    process = start(tmp_path, program_cache, **{"data.num_workers": 1})
+    wait_for_rows(process, tmp_path, 1)
+    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+    children = [pid for thread in threads for pid in thread.read_text().split()]
+    (worker,) = (c for c in children if "spawn_main" in Path(f"/proc/{c}/cmdline").read_text())
+    os.kill(int(worker), signal.SIGKILL)
+    killed = time.monotonic()
+    status, _, errors = finish(process)
+    assert time.monotonic() - killed < 60
+    assert status == 1
+    # A line of Python's about the worker's shared memory may follow.
+    assert errors.startswith("error: a process that makes batches ended with status -9")
     assert "Traceback" not in errors
 
 
-def test_a_missing_root_is_one_sentence(tmp_path):
+def test_another_config_in_the_same_folder_is_refused(unbroken):
+    config = json.loads((unbroken[0] / "config.json").read_text())
+    config["optim"]["weight_decay"] = 0.5
+    words = r"optim.weight_decay was 0.0001 and is 0.5\. Use another --workdir"
+    with pytest.raises(ValueError, match=words):
+        train(config, unbroken[0])
+
+
+def test_a_missing_root_is_one_sentence(tmp_path, program_cache):
     root = tmp_path / "nowhere"
     keys = {"data.root": str(root), "data.datasets": "('got10k_train',)"}
-    status, _, errors = finish(start(tmp_path / "run", tmp_path / "programs", **keys))
-    assert status == 1
-    assert str(root) in errors
-    assert errors.startswith("error: ")
-    assert errors.count("\n") == 1
+    assert_one_sentence(start(tmp_path / "run", program_cache, **keys), str(root))
+
+
+def test_a_work_folder_that_cannot_be_written_to_is_found_at_once(unbroken, tmp_path):
+    config = json.loads((unbroken[0] / "config.json").read_text())
+    (tmp_path / "run").symlink_to("/proc/self")  # where not even root can write
+    with pytest.raises(OSError, match=f"{tmp_path}/run"):
+        train(config, tmp_path / "run")
+    (tmp_path / "checkpoints").symlink_to("/proc/self")
+    with pytest.raises(OSError, match=f"{tmp_path}/checkpoints"):
+        train(config, tmp_path)
 
 
 def test_a_pretrained_backbone_is_taken_and_the_heads_are_not(tmp_path):
-    config = get_config("smoke")
+    config = get_config("smoke,ostrack")
     config.pretrained = str(tmp_path / "mae.safetensors")
-    other = initial_variables(config.to_dict(), config.seed + 1)
-    state = export_state_dict(other, config, "mae")
+    rng = np.random.default_rng(0)
+    shapes = variable_shapes(config.to_dict())
+    trained = {path: rng.normal(size=shape).astype("f") for path, shape in shapes.items()}
+    state = export_state_dict(traverse_util.unflatten_dict(trained, sep="/"), config, "mae")
     state = {name: np.ascontiguousarray(value) for name, value in state.items()}
     save_file(state, config.pretrained, metadata={"format": "pt"})
-    params = pretrained_variables(config.to_dict())["params"]
-    path = ("backbone", "encoder", "block_01", "attention", "qkv", "kernel")
-    found, expected = params, other["params"]
-    for name in path:
-        found, expected = found[name], expected[name]
-    np.testing.assert_array_equal(found, expected)
-    own = initial_variables(config.to_dict(), config.seed)["params"]["box_head"]["score"]["conv_1"]
-    np.testing.assert_array_equal(params["box_head"]["score"]["conv_1"]["kernel"], own["kernel"])
+    found = traverse_util.flatten_dict(pretrained_variables(config.to_dict()), sep="/")
+    kernel = "params/backbone/encoder/block_01/attention/qkv/kernel"
+    np.testing.assert_array_equal(found[kernel], trained[kernel])
+    kernel = "params/box_head/score/conv_1/kernel"
+    own = initial_values(config.to_dict(), config.seed, [kernel])
+    np.testing.assert_array_equal(found[kernel], own[kernel])
 
 
 def test_without_a_file_nothing_is_pretrained():
