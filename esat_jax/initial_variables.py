@@ -1,5 +1,7 @@
 """The variables of the configured model before any training: their shapes and their values."""
 
+import functools
+import json
 from collections.abc import Callable, Collection, Mapping
 
 import jax
@@ -17,9 +19,7 @@ def variable_shapes(config: Mapping) -> dict[str, tuple[int, ...]]:
 
     `config` is a plain nested dict with the keys of configs/base.py.
     """
-    shapes = jax.eval_shape(_init_function(config), jax.random.key(0))
-    flat = traverse_util.flatten_dict(shapes, sep="/")
-    return {path: value.shape for path, value in flat.items()}
+    return dict(_variable_shapes(json.dumps(config)))
 
 
 def initial_variables(config: Mapping, seed: int) -> dict:
@@ -46,6 +46,13 @@ def initial_values(config: Mapping, seed: int, paths: Collection[str]) -> dict[s
         return {path: flat[path] for path in paths}
 
     return {path: np.asarray(v) for path, v in jax.jit(chosen)(jax.random.key(seed)).items()}
+
+
+@functools.lru_cache(maxsize=8)  # a run asks for the same ones several times, seconds each
+def _variable_shapes(config: str) -> dict[str, tuple[int, ...]]:
+    shapes = jax.eval_shape(_init_function(json.loads(config)), jax.random.key(0))
+    flat = traverse_util.flatten_dict(shapes, sep="/")
+    return {path: value.shape for path, value in flat.items()}
 
 
 def _init_function(config: Mapping) -> Callable[[jax.Array], dict]:

@@ -78,7 +78,8 @@ def plain(config: Mapping) -> dict:
 
 
 def _shapes(config: Mapping) -> TrainState:
-    flat = {p: jax.ShapeDtypeStruct(s, jnp.float32) for p, s in variable_shapes(config).items()}
+    shapes = variable_shapes(plain(config))
+    flat = {path: jax.ShapeDtypeStruct(shape, jnp.float32) for path, shape in shapes.items()}
     return jax.eval_shape(_state_maker(config), unflatten_dict(flat, sep="/"))
 
 
