@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from configs.esat_vit_s224 import get_config
+from configs.esat_vit_b256 import get_config
 from data_pipeline.pipeline import make_train_batches, make_val_batches
 from esat_jax import failed_step
 from esat_jax.metric_log import read_rows
