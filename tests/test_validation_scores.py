@@ -1,3 +1,7 @@
+import socket
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -54,3 +58,35 @@ def test_a_damaged_file_is_one_sentence(tmp_path):
     save_validation(tmp_path, 1, [(SOURCES, IOU * np.nan)])
     with pytest.raises(ValueError, match="5 pairs have 0 IoUs"):
         load_validation(tmp_path)
+
+
+HOST = """
+import sys, jax, numpy as np
+jax.config.update("jax_platforms", "cpu")
+index, address, folder = int(sys.argv[1]), *sys.argv[2:]
+jax.distributed.initialize(address, 2, index)
+from esat_jax.sharding import make_mesh, put_batch, replicated
+from esat_jax.validation_scores import save_validation
+whole = jax.jit(lambda x: x, out_shardings=replicated(make_mesh()))
+batches = []
+for first in (0, 4):
+    numbers = np.arange(2.0) + first + 2 * index
+    sources = np.array([f"Straße {n:.0f}: template 0, search 1" for n in numbers])
+    batches.append((sources, whole(put_batch({"n": numbers}, make_mesh())["n"])))
+save_validation(folder, 5, batches)
+"""
+
+
+@pytest.mark.slow
+def test_two_hosts_write_one_file_in_the_order_of_the_global_batches(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    hosts = [
+        subprocess.Popen([sys.executable, "-c", HOST, str(index), address, str(tmp_path)])
+        for index in range(2)
+    ]
+    assert [host.wait(timeout=120) for host in hosts] == [0, 0]
+    scores = load_validation(tmp_path)
+    assert scores.iou.tolist() == list(range(8))
+    assert scores.sources.tolist() == [f"Straße {n}: template 0, search 1" for n in range(8)]
