@@ -20,6 +20,13 @@ ALLOWED = {  # folder or file -> what it may import besides the standard library
     "esat_jax/drawing.py": CV2_TOO,
     "esat_jax/frame_sinks.py": CV2_TOO,
     "esat_jax/frame_sources.py": CV2_TOO,
+    "esat_jax/exporting": {"numpy", "jax", "flax", "onnx", "onnxruntime", "esat_jax"},
+    # for computers without JAX
+    "esat_jax/exporting/description.py": set(),
+    "esat_jax/exporting/onnx_tracker.py": {
+        *("numpy", "onnxruntime", "data_pipeline.crop", "esat_jax.target"),
+        "esat_jax.exporting.description",
+    },
     "esat_jax/follower.py": {"numpy", "esat_jax", "data_pipeline.crop"},
     "esat_jax/target.py": {"numpy", "esat_jax", "data_pipeline.crop"},
     "esat_jax/tracker.py": {"numpy", "jax", "esat_jax", "data_pipeline.crop"},

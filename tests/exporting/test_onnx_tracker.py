@@ -1,0 +1,88 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import detweights
+from esat_jax.tracker import Tracker
+from tiny_tracker import make_steady
+
+pytest.importorskip("onnxruntime", reason="needs requirements-export.txt")
+onnx = pytest.importorskip("onnx", reason="needs requirements-export.txt")
+
+from esat_jax.exporting.files import export_tracker  # noqa: E402
+from esat_jax.exporting.onnx_tracker import OnnxTracker  # noqa: E402
+
+FRAMES = 101
+
+
+@pytest.fixture(scope="module")
+def steady():
+    config, variables = make_steady()
+    return config.to_dict(), variables
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return detweights.video("onnx", FRAMES, 240, 320, (40, 60, 40, 32), (2, 1))
+
+
+@pytest.fixture(scope="module")
+def expected(steady, clip):
+    return follow(Tracker(*steady), *clip)
+
+
+@pytest.fixture(scope="module", params=["float32", "float16"])
+def exported(request, steady, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("onnx")
+    export_tracker(folder, *steady, target="onnx", dtype=request.param)
+    return folder, request.param
+
+
+def follow(tracker, frames, boxes_xywh):
+    tracker.initialize(frames[0], boxes_xywh[0])
+    return [tracker.update(frame) for frame in frames[1:]]
+
+
+def test_boxes_of_a_hundred_frames_are_those_of_the_tracker(exported, clip, expected):
+    folder, dtype = exported
+    found = follow(OnnxTracker(folder, threads=1), *clip)
+    ours, theirs = (np.stack([x.box_xywh for x in boxes]) for boxes in (found, expected))
+    assert np.ptp(theirs[:, :2], axis=0).min() > 5  # the boxes move
+    limit_px, limit = {"float32": (0.01, 1e-5), "float16": (0.5, 5e-3)}[dtype]
+    assert np.abs(ours - theirs).max() < limit_px
+    scores = [[x.score for x in boxes] for boxes in (found, expected)]
+    np.testing.assert_allclose(*scores, atol=limit)
+    assert [x.lost for x in found] == [x.lost for x in expected]
+
+
+def test_candidates_are_eliminated_in_the_graph(exported, steady):
+    graph = onnx.load(exported[0] / "search.onnx").graph
+    operators = [node.op_type for node in graph.node]
+    assert operators.count("TopK") == len(steady[0]["ce"]["layers"]) == 1
+    assert len(graph.node) == len({node.name for node in graph.node})
+
+
+def test_faults_are_told_in_a_sentence_and_leave_the_state(exported, clip):
+    frames, boxes_xywh = clip
+    tracker = OnnxTracker(exported[0])
+    with pytest.raises(ValueError, match="call initialize first"):
+        tracker.update(frames[0])
+    tracker.initialize(frames[0], boxes_xywh[0])
+    for wrong in (frames[1][..., :1], frames[1].astype(np.float32), frames[1][:5]):
+        with pytest.raises(ValueError, match="frame must be"):
+            tracker.update(wrong)
+    with pytest.raises(ValueError, match="outside the frame"):
+        tracker.initialize(frames[0], [900, 900, 5, 5])
+    after = tracker.update(frames[1])
+    again = OnnxTracker(exported[0])
+    again.initialize(frames[0], boxes_xywh[0])
+    np.testing.assert_array_equal(after.box_xywh, again.update(frames[1]).box_xywh)
+
+
+def test_tracking_with_onnx_does_not_need_jax():
+    code = (
+        "import sys, esat_jax.exporting.onnx_tracker; assert not {'jax', 'flax'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
