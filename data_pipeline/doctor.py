@@ -199,13 +199,19 @@ def _examine_places(sequence: Sequence, sizes: np.ndarray) -> list[Finding]:
     """Compares the first boxes with the sizes of their frames, as `_decode` returns them."""
     boxes_xywh = sequence.boxes_xywh[: len(sizes)]
     first, last = boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]
-    beside = ((first >= sizes) | (last <= 0)).any(axis=1)
-    outside = has_area(boxes_xywh) & beside & (sizes[:, 0] > 0)
-    if not outside.any():
-        return []
-    text = f"boxes outside their frame: {outside.sum()}, first that of frame {np.argmax(outside)}. "
-    text += "Correct them, or skip the sequence."
-    return [Finding(True, "box outside", sequence.name, text)]
+    comparable = has_area(boxes_xywh) & (sizes[:, 0] > 0)
+    outside = comparable & ((first >= sizes) | (last <= 0)).any(axis=1)
+    huge = comparable & ~outside & (boxes_xywh[:, 2:] > 2 * sizes).any(axis=1)
+    findings = []
+    for kind, which, what in (
+        ("box outside", outside, "outside their frame"),
+        ("huge box", huge, "more than twice as wide or high as their frame"),
+    ):
+        if which.any():
+            text = f"boxes {what}: {which.sum()}, first that of frame {np.argmax(which)}. "
+            text += "Correct them, or skip the sequence."
+            findings.append(Finding(True, kind, sequence.name, text))
+    return findings
 
 
 @functools.lru_cache(maxsize=16)

@@ -41,7 +41,7 @@ _THREADS = flags.DEFINE_integer(
     "threads", min(16, os.cpu_count() or 1), "Sequences to look at at a time.", lower_bound=1
 )
 
-_PARTS_OF_OTHERS = {"got10k_vottrain", "got10k_votval", "stills_pseudo"}
+_PARTS_OF_OTHERS = {"got10k_vottrain", "got10k_votval", "stills_pseudo", "stills_regions"}
 
 
 def examine_all(root: str) -> int:
@@ -153,6 +153,8 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; data sets are named by --datasets")
     cv2.utils.logging.setLogLevel(0)  # damaged images are told of here
+    if not _DATASETS.value:
+        raise app.UsageError("--datasets names no data set: give names, or all")
     if _DATASETS.value == ["all"]:
         root = _ROOT.value or os.environ.get("ESAT_DATA", "")
         return int(examine_all(root) > 0)

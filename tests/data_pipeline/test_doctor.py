@@ -73,6 +73,10 @@ PLANTED = {  # what: (tree, is it a fault, kind, sentence)
         *(file("groundtruth.txt", row(b"-10,2,10,8")), True, "box outside"),
         "boxes outside their frame: 1, first that of frame 7",
     ),
+    "box of a larger picture": (
+        *(file("groundtruth.txt", row(b"7,2,65,8")), True, "huge box"),
+        "boxes more than twice as wide or high as their frame: 1, first that of frame 7",
+    ),
     "first frame absent": (
         *(file("groundtruth.txt", b"0,0,0,0\n" + small.boxes(19)), False, "no first box"),
         "the first frame has no box",

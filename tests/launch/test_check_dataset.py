@@ -98,6 +98,12 @@ def test_a_split_that_is_not_there_is_a_note_and_other_folders_are_named(root):
     assert lines[5].startswith("note not looked at, as no data set has such a name: LaSOT; ")
 
 
+def test_no_name_is_no_clean_data_set(tmp_path):
+    done = check(f"--root={tmp_path}", "--datasets=")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: --datasets names no data set: give names, or all")
+
+
 def test_a_root_without_data_sets_is_told(tmp_path):
     (tmp_path / "videos").mkdir()
     done = check(f"--root={tmp_path}")
