@@ -118,7 +118,7 @@ class Batches(Iterator[dict]):
         weakref.finalize(self, _end_all, self._running)
 
     def __next__(self) -> dict:
-        if self._step == self._num_steps:
+        if self._num_steps is not None and self._step >= self._num_steps:
             raise StopIteration
         if not self._running:
             self._running.append(iter(self._make_dataset()))

@@ -147,7 +147,11 @@ def main(argv: list[str]) -> None:
     make_batches = make_val_batches if _VALIDATION.value else make_train_batches
     batches = make_batches(config)
     batches.set_state({"step": _STEP.value, "skips": {}})
-    sheet = draw_sheet(next(batches), _ROWS.value)
+    batch = next(batches, None)
+    if batch is None:
+        last = batches.steps_per_epoch - 1
+        raise ValueError(f"--step={_STEP.value}: the last validation batch is {last}, from 0.")
+    sheet = draw_sheet(batch, _ROWS.value)
     with complete_file(_OUTPUT.value) as path:
         path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
     skips = ", ".join(f"{cause} {count}" for cause, count in batches.skip_counts.items())

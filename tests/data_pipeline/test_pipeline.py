@@ -156,6 +156,8 @@ def test_validation_can_be_stopped_and_restored_too():
     assert batches.get_state()["step"] == 2
     batches.set_state({"step": 1, "skips": {}})
     assert_equal(list(batches), whole[1:])
+    batches.set_state({"step": 3, "skips": {}})
+    assert list(batches) == []
 
 
 def test_skips_are_counted_logged_at_the_end_of_an_epoch_and_part_of_the_state(caplog):

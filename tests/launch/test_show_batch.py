@@ -104,6 +104,17 @@ def test_a_folder_of_sequences_becomes_a_picture(tmp_path, monkeypatch):
     assert sheet.shape[0] == LINE_PX + 2 * (LINE_PX + PANEL_PX)
     assert f"{output}: {sheet.shape[1]} x {sheet.shape[0]} px; skipped draws: 0" in done.stdout
 
+    done = run(
+        f"--config.data.root={tmp_path}",
+        "--config.data.val_datasets=('folders',)",
+        "--config.data.val_samples=4",
+        "--config.batch_size=2",
+        *("--validation", "--step=9", f"--output={tmp_path / 'none.png'}"),
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("error: --step=9: the last validation batch is 1, from 0.\n")
+    assert not (tmp_path / "none.png").exists()
+
 
 def test_a_wrong_name_ends_in_one_sentence(tmp_path):
     done = run(f"--config.data.root={tmp_path}", "--config.data.datasets=('folder',)")
