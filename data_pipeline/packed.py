@@ -173,8 +173,11 @@ def read_manifest(root: str | Path) -> dict:
             "run launch.pack_dataset again to go on."
         ) from None
     except ValueError as problem:
-        raise ValueError(f"{path} is no manifest of a packed data set ({problem}).") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is no manifest of a packed data set ({problem}); pack it again."
+        ) from None
+    parts = {"settings", "annotations", "shards"}
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or parts - {*manifest}:
         raise ValueError(
             f"{path}: expected a manifest of format {FORMAT}; pack the data again, "
             "into another folder."

@@ -209,20 +209,23 @@ def _compare_crops(
     normals, uniforms = rng.standard_normal((100, 2)), rng.random((100, 2))
     outside, errors = 0, []
     for draw in range(len(normals)):
-        one, other = (
-            CropGeometry.from_box(
-                jitter_box_xywh(
-                    box_xywh,
-                    normals[draw],
-                    uniforms[draw],
-                    center_jitter=search.center_jitter,
-                    scale_jitter=search.scale_jitter,
-                ),
-                search.factor,
-                search.size,
+        try:
+            one, other = (
+                CropGeometry.from_box(
+                    jitter_box_xywh(
+                        box_xywh,
+                        normals[draw],
+                        uniforms[draw],
+                        center_jitter=search.center_jitter,
+                        scale_jitter=search.scale_jitter,
+                    ),
+                    search.factor,
+                    search.size,
+                )
+                for _, box_xywh in (whole, packed)
             )
-            for _, box_xywh in (whole, packed)
-        )
+        except ValueError:  # too large to crop: training draws again
+            continue
         frame = packed[0]
         rows = slice(max(other.y1, 0), min(other.y1 + other.side, frame.height))
         columns = slice(max(other.x1, 0), min(other.x1 + other.side, frame.width))

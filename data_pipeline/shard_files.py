@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,7 @@ def write_shard(
             "problems": dict(Counter(cause for cause, _ in problems)),
             "examples": [message for _, message in problems[:_SHOWN_PROBLEMS]],
         }
+        _to_disk(part)
         part.replace(path)
     finally:
         if writer.is_open():
@@ -94,12 +96,17 @@ def _annotations(entries: list[Entry]) -> bytes:
 
 
 def read_annotations(path: Path) -> Iterator[Entry]:
-    """The sequences of a shard, from its last record."""
-    reader = ArrayRecordReader(str(path))
-    record = reader.read([reader.num_records() - 1])[0]
-    reader.close()
-    with np.load(io.BytesIO(record)) as arrays:
-        index = Index(**arrays, header={})
+    """The sequences of a shard, from its last record. Raises: ValueError if it is damaged."""
+    try:
+        with contextlib.closing(ArrayRecordReader(str(path))) as reader:
+            last = reader.num_records() - 1
+            record = reader.read([last])[0] if last >= 0 else b""
+        with np.load(io.BytesIO(record)) as arrays:
+            index = Index(**arrays, header={})
+    except (RuntimeError, IndexError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+        raise ValueError(
+            f"{path} is damaged: delete it and pack again with the same flags."
+        ) from None
     return (index.entry(i) for i in range(len(index)))
 
 
@@ -117,11 +124,18 @@ def file_facts(path: Path) -> dict:
         }
 
 
+def _to_disk(path: Path) -> None:
+    """Waits until a file is on the disk, so that its name never stands for less after a crash."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def write_json(path: Path, content: dict) -> None:
     """Writes JSON to a file that is whole or not there."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(json.dumps(content, indent=1))
+        _to_disk(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -142,7 +142,7 @@ def begin(root: Path, settings: dict) -> None:
     if (root / MANIFEST).exists():
         before = read_manifest(root)["settings"]
     elif (root / BEGUN).exists():
-        before = json.loads((root / BEGUN).read_text())
+        before = _read_begun(root)
     else:
         write_json(root / BEGUN, settings)
         return
@@ -155,6 +155,16 @@ def begin(root: Path, settings: dict) -> None:
             f"{root} holds a packing with other settings: {were}. "
             "Give those again, or another folder."
         )
+
+
+def _read_begun(root: Path) -> dict:
+    try:
+        return json.loads((root / BEGUN).read_text())
+    except ValueError as problem:
+        raise ValueError(
+            f"{root / BEGUN} is damaged ({problem}), so nobody knows what the shards beside it "
+            f"were made with: delete {root} and pack again."
+        ) from None
 
 
 def plan_shards(dataset: Dataset, frames_per_shard: int) -> list[tuple[int, int]]:

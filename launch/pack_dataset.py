@@ -83,6 +83,8 @@ def main(argv: list[str]) -> int:
     """Packs or verifies, and returns the exit status."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; everything is given as --flag=value")
+    if not _OUTPUT.value:
+        raise app.UsageError("--output is empty: the folder that receives the shards")
     output = Path(_OUTPUT.value)
     if _VERIFY.value:
         return verify(output)

@@ -369,9 +369,36 @@ def test_damaged_records_and_manifests_are_reported(places, tmp_path):
         index.write_bytes(content)
         with pytest.raises(ValueError, match=r"annotations\.index.*it only makes what is missing"):
             open_packed(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="manifest of format 2"):
-        open_packed(tmp_path)
+    for content in ('{"format": 99}', '{"format": 2}'):
+        (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(ValueError, match="manifest of format 2"):
+            open_packed(tmp_path)
+
+
+def test_what_a_stopped_packing_left_damaged_is_named(places, tmp_path, monkeypatch):
+    plain, _ = plain_and_packed(places)
+    monkeypatch.setattr(shards, "write_index", stop)
+    with pytest.raises(KeyboardInterrupt):
+        pack(plain, tmp_path)
+    monkeypatch.undo()
+    path = tmp_path / "shard-00001.array_record"
+    size = path.stat().st_size
+    path.write_bytes(bytes(size))
+    with pytest.raises(ValueError, match=f"{path} is damaged: delete it and pack again"):
+        pack(plain, tmp_path)
+    path.unlink()
+    begun = tmp_path / shards.BEGUN
+    settings = begun.read_bytes()
+    begun.write_bytes(b"")
+    with pytest.raises(ValueError, match=f"{begun} is damaged .*: delete {tmp_path} and pack"):
+        pack(plain, tmp_path)
+    begun.write_bytes(settings)
+    pack(plain, tmp_path)
+    assert {problem for _, problem in shards.verify(tmp_path)} == {""}
+
+
+def stop(*unused):
+    raise KeyboardInterrupt
 
 
 def test_a_shard_that_is_not_there_or_cut_is_named_before_training(places, tmp_path):
@@ -479,6 +506,16 @@ def test_an_estimate_measures_what_packing_gives(places):
     assert 0.1 < found.stored < 0.9
     tight = estimate(plain, PackRule(1.0), SEARCH, np.random.default_rng(0), count=20)
     assert tight.outside > 0.5
+
+
+def test_boxes_too_large_to_crop_do_not_stop_an_estimate(tmp_path):
+    write(tmp_path / "sequences")
+    boxes = tmp_path / "sequences/middle/groundtruth.txt"
+    count = len(boxes.read_text().splitlines())
+    boxes.write_text("1,1,30000,30000\n" * (count // 2) + "100,80,40,30\n" * (count - count // 2))
+    plain = make_dataset("folders", tmp_path, str(tmp_path / "cache"))
+    found = estimate(plain, RULE, SEARCH, np.random.default_rng(0), count=20)
+    assert 0 < found.error < 0.4
 
 
 def test_worker_processes_make_the_same_batches_from_shards(tmp_path):

@@ -72,6 +72,7 @@ def test_costs_are_said_shards_written_and_damage_found(root):
         (("--verify",), "is no packed data set, or one whose packing was stopped"),
         (("--dataset=folder",), "did you mean one of ['folders']"),
         (("--dataset=folders", "--max_target=100", "--keep_files"), "excludes keep_files"),
+        (("--dataset=folders", "--output="), "--output is empty"),
     ],
 )
 def test_wrong_input_ends_in_a_sentence(root, arguments, sentence):
