@@ -67,3 +67,22 @@ def _write(
     top = bottom - high
     cv2.rectangle(image, (left, top), (left + text_width, bottom), (0, 0, 0), cv2.FILLED)
     cv2.putText(image, text, (left, bottom - below), font, scale, color_rgb, thick, cv2.LINE_AA)
+
+
+def encode_jpeg(image: np.ndarray, quality: int = 82) -> bytes:
+    """An image, uint8 RGB [height, width, 3], as the content of a JPEG file."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def resize_image(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """An image [height, width, ...] of another size, px, without aliasing."""
+    smaller = width < image.shape[1]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=how)
+
+
+def heat_colors(values: np.ndarray) -> np.ndarray:
+    """Numbers in [0, 1], any [height, width], as uint8 RGB from dark blue to light yellow."""
+    gray = np.round(255 * np.clip(values, 0, 1)).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(gray, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)

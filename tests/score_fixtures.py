@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+import small_datasets as small
+from data_pipeline.lasot import Lasot
 from esat_jax.evaluation.scores import Truth
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -17,6 +19,8 @@ OUTPUTS = dict(np.load(FIXTURES / "score_outputs.npz"))
 NUMBERS = json.loads((FIXTURES / "score_numbers.json").read_text())
 SEQUENCES = tuple(map(str, INPUTS["sequences"]))
 TRACKERS = tuple(map(str, INPUTS["trackers"]))
+
+LASOT = dict(zip(SEQUENCES, Lasot("test").names(), strict=False))  # as sequences of LaSOT
 
 
 def truth(kind, name, *, flags=True, attributes=None):
@@ -63,3 +67,26 @@ def changed(case):
 
 def number(value):
     return np.nan if value is None else value
+
+
+def text(rows, separator=","):
+    """Boxes as the content of a file."""
+    lines = [separator.join(f"{value:.3f}" for value in row) for row in rows]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def lasot_tree():
+    """Set A in LaSOT's layout without frames, its toolkit's `annos`, results of three trackers."""
+    tree = {}
+    for row, name in enumerate(SEQUENCES):
+        folder = f"lasot/{LASOT[name].rpartition('-')[0]}/{LASOT[name]}"
+        tree[f"{folder}/groundtruth.txt"] = text(INPUTS[f"{name}/A/gt"])
+        for flag in ("full_occlusion", "out_of_view"):
+            tree[f"{folder}/{flag}.txt"] = ",".join(map(str, INPUTS[f"{name}/{flag}"])).encode()
+        tree[f"annos/absent/{LASOT[name]}.txt"] = small.lines(INPUTS[f"{name}/absent"])
+        flags = ",".join(map(str, INPUTS["attributes_lasot"][row]))
+        tree[f"annos/att/{LASOT[name]}.txt"] = flags.encode()
+        for tracker, separator in (("good", "\t"), ("mediocre", " "), ("bad", ",")):
+            path = f"raw/{tracker}_tracking_result/{LASOT[name]}.txt"
+            tree[path] = text(result("A", tracker, name), separator)
+    return tree

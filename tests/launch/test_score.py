@@ -11,10 +11,9 @@ import pytest
 
 import score_fixtures as given
 import small_datasets as small
-from data_pipeline.lasot import Lasot
 
 ROOT = Path(__file__).parents[2]
-LASOT = dict(zip(given.SEQUENCES, Lasot("test").names(), strict=False))
+LASOT = given.LASOT
 GOT = {name: f"GOT-10k_Val_{n:06d}" for n, name in enumerate(given.SEQUENCES, start=1)}
 
 
@@ -26,38 +25,23 @@ def score(*args, cache):
     )
 
 
-def text(rows, separator=","):
-    lines = [separator.join(f"{value:.3f}" for value in row) for row in rows]
-    return ("\n".join(lines) + "\n").encode()
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """LaSOT and GOT-10k's val with the made-up benchmark, and raw results of three trackers."""
-    root, tree = tmp_path_factory.mktemp("score"), {}
+    root, tree = tmp_path_factory.mktemp("score"), given.lasot_tree()
     tree["got10k/val/list.txt"] = small.lines(GOT.values())
-    for row, name in enumerate(given.SEQUENCES):
-        truth, lasot = given.INPUTS, f"lasot/{LASOT[name].rpartition('-')[0]}/{LASOT[name]}"
-        tree[f"{lasot}/groundtruth.txt"] = text(truth[f"{name}/A/gt"])
-        for flag in ("full_occlusion", "out_of_view"):
-            tree[f"{lasot}/{flag}.txt"] = ",".join(map(str, truth[f"{name}/{flag}"])).encode()
-        tree[f"annos/absent/{LASOT[name]}.txt"] = small.lines(truth[f"{name}/absent"])
-        flags = ",".join(map(str, truth["attributes_lasot"][row]))
-        tree[f"annos/att/{LASOT[name]}.txt"] = flags.encode()
+    for name in given.SEQUENCES:
+        truth = given.INPUTS
         got10k, size = f"got10k/val/{GOT[name]}", truth[f"{name}/size"]
-        tree[f"{got10k}/groundtruth.txt"] = text(truth[f"{name}/B/gt"])
+        tree[f"{got10k}/groundtruth.txt"] = given.text(truth[f"{name}/B/gt"])
         tree[f"{got10k}/cover.label"] = small.lines(truth[f"{name}/cover"])
         for label in ("absence", "cut_by_image"):
             tree[f"{got10k}/{label}.label"] = small.lines(truth[f"{name}/absent"])
         info = f"[METAINFO]\nresolution: ({size[0]}, {size[1]})\n"
         tree[f"{got10k}/meta_info.ini"] = info.encode()
-        for tracker, separator in (("good", "\t"), ("mediocre", " "), ("bad", ",")):
-            tree[f"raw/{tracker}_tracking_result/{LASOT[name]}.txt"] = text(
-                given.result("A", tracker, name), separator
-            )
         for tracker in ("good", "bad", "bad_zeroed"):
             folder = f"got/{tracker}/{GOT[name]}/{GOT[name]}"
-            tree[f"{folder}_001.txt"] = text(given.result("B", tracker, name))
+            tree[f"{folder}_001.txt"] = given.text(given.result("B", tracker, name))
             if (tracker, name) != ("good", "occl-1"):
                 times = given.OUTPUTS[f"got10k/{tracker}/times/{name}"]
                 tree[f"{folder}_time.txt"] = small.lines(f"{t:.8f}" for t in times)

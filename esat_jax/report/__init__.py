@@ -1,0 +1,1 @@
+"""Reports of trackers on a benchmark, as one HTML file that needs nothing else."""
