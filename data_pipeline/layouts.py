@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipeline.decoding import read_jpeg_header
 from data_pipeline.got10k import NUM_TRAIN
 from data_pipeline.lasot import Lasot
 from data_pipeline.otb import FIRST_FRAME, LEFT_OUT, PATTERN, Otb
@@ -26,7 +27,7 @@ class Layout:
       boxes: path of the boxes; separator between their numbers.
       absent: what stands for a number of a box that is not there.
       flags: path -> values of every frame; one_line: with commas instead of a line a frame.
-      extra: path -> content of further files a sequence has.
+      extra: path -> content of further files a sequence has; `{width}`, `{height}`: of its frames.
       once: path -> content of further files the data set has, given the names.
       first_box_only: as test sets are published.
     """
@@ -95,7 +96,11 @@ def _got10k(split: str) -> Layout:
         image=split + "/{name}/{number:08d}.jpg",
         boxes=split + "/{name}/groundtruth.txt",
         flags={} if test else {f"{split}/{{name}}/{k}.label": v for k, v in flags.items()},
-        extra={split + "/{name}/meta_info.ini": "[METAINFO]\nobject_class: synthetic\n"},
+        # The toolkit scores with the resolution.
+        extra={
+            split + "/{name}/meta_info.ini": "[METAINFO]\nobject_class: synthetic\n"
+            "resolution: ({width}, {height})"
+        },
         # vottrain and votval are line numbers of the whole list.
         once={
             f"{split}/list.txt": lambda names: (
@@ -191,12 +196,15 @@ def write_sequences(
         for i in range(len(sequence)):
             path = root / form.image.format(**parts, number=form.first + i)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(sequence.read_frame_bytes(i))
+            data = sequence.read_frame_bytes(i)
+            path.write_bytes(data)
             yield path
+        header = read_jpeg_header(data)
         for pattern, value in form.flags.items():
             values = [str(int(flag)) for flag in value(sequence.truth)]
             _write(root / pattern.format(**parts), values, "," if form.one_line else "\n")
         for pattern, content in form.extra.items():
+            content = content.format(width=header.width, height=header.height)
             _write(root / pattern.format(**parts), [content])
         _write(root / form.boxes.format(**parts), _box_lines(sequence.truth, form))
     for path, lines in form.once.items():

@@ -187,7 +187,7 @@ def test_flags_say_what_the_truth_is(tmp_path):
             return 5
 
         def read_frame_bytes(self, i):
-            return b""
+            return cv2.imencode(".jpg", np.zeros((20, 30, 3), np.uint8))[1].tobytes()
 
     made = Made()
     made.truth, made.boxes_xywh, made.visible = truth, truth.boxes_xywh, truth.visible
@@ -204,6 +204,7 @@ def test_flags_say_what_the_truth_is(tmp_path):
     assert (got10k / "absence.label").read_text().split() == list("00110")
     assert (got10k / "cover.label").read_text().split() == list("84001")
     assert (got10k / "cut_by_image.label").read_text().split() == list("00001")
+    assert "resolution: (30, 20)\n" in (got10k / "meta_info.ini").read_text()
     rows = (tmp_path / "sequences/synthetic0001/groundtruth.txt").read_text().splitlines()
     assert [row.startswith("nan") for row in rows] == [False, False, True, True, False]
     rows = (tmp_path / "trackingnet/TRAIN_0/anno/synthetic00000_0.txt").read_text().splitlines()
