@@ -132,9 +132,11 @@ def _examine_boxes(sequence: Sequence) -> list[Finding]:
 
     add(True, "negative box", negative, "have a negative size. Correct groundtruth or skip it.")
     add(False, "absent box", absent, "are nan: the target is absent or its box is kept secret.")
-    add(False, "zero box", empty, "have no area: the target counts as absent there.")
+    video = sequence.is_video
+    then = "the target counts as absent there" if video else "training skips and counts them"
+    add(False, "zero box", empty, f"have no area: {then}.")
     add(False, "tiny box", tiny, "are less than 2 px wide or high.")
-    if not sequence.is_video:
+    if not video:
         return findings
     if not has_area(boxes_xywh[0]):
         text = "the first frame has no box, so that no tracker can start there."

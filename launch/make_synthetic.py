@@ -37,6 +37,8 @@ def main(argv: list[str]) -> None:
     """Writes the data sets."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; everything is given as --flag=value")
+    if not _OUTPUT.value:
+        raise app.UsageError("--output is empty: the folder that receives the data sets")
     material = find_material(_IMAGES.value)
     rule = SceneRule(_HEIGHT.value, _WIDTH.value, _FRAMES.value, plain=_PLAIN.value)
     output, count = Path(_OUTPUT.value), _SEQUENCES.value

@@ -258,6 +258,7 @@ def test_a_photograph_is_decoded_once_for_all_its_boxes(tmp_path, monkeypatch):
         (True, "box outside", "a.jpg#2"),
         (True, "damaged frame", "b.jpg#0"),
     ]
+    assert "have no area: training skips and counts them." in findings[0].text
 
 
 def test_every_damaged_line_of_stills_is_named(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 import detweights
 import small_datasets as small
 from configs import esat_vit_b256
-from data_pipeline import shard_files, shards
+from data_pipeline import shard_files, shards, tiled_jpeg
 from data_pipeline.augment import CropRule
 from data_pipeline.crop import CropGeometry, jitter_box_xywh
 from data_pipeline.datasets import make_dataset
@@ -157,6 +157,20 @@ def test_a_small_part_that_would_not_be_small_is_not_stored(places, tmp_path):
     assert (packed[0].members[:, NEAR] == -1).all()
     assert (packed[0].members[:, RECORD] >= 0).all()
     assert packed[0].open_frame(3, near=True).place == packed[0].open_frame(3).place
+
+
+def test_pixels_at_a_cut_are_not_served_but_those_at_the_frames_border_are(places):
+    _, packed = plain_and_packed(places)
+    frame = packed.find("right").open_frame(0)
+    columns, rows, edge = frame.place.columns, slice(0, 50), tiled_jpeg.EDGE_PX
+    assert 0 < columns.start < columns.stop == WIDTH
+    assert frame.holds(rows, slice(columns.start + edge, WIDTH))
+    assert not frame.holds(rows, slice(columns.start + edge - 1, WIDTH))
+    left = packed.find("left").open_frame(0)
+    stop = left.place.columns.stop
+    assert left.place.columns.start == 0 < stop < WIDTH
+    assert left.holds(rows, slice(0, stop - edge))
+    assert not left.holds(rows, slice(0, stop - edge + 1))
 
 
 def test_what_is_not_stored_is_said_so_or_read_from_the_data_set_that_was_packed(places):

@@ -34,3 +34,6 @@ def test_wrong_input_ends_in_a_sentence(tmp_path):
     done = run(f"--output={tmp_path}", f"--images={tmp_path}")
     assert done.returncode == 1
     assert "expected images in cutouts/ or stills/, there are none" in done.stderr
+    done = run("--output=")
+    assert done.returncode == 1
+    assert "--output is empty" in done.stderr
