@@ -17,6 +17,7 @@ ALLOWED = {  # folder or file -> what it may import besides the standard library
         *("numpy", "jax", "ml_dtypes", "flax", "optax", "orbax", "ml_collections", "safetensors"),
         *("absl", "tensorboardX", "tqdm", "torch", "esat_jax"),
     },
+    "esat_jax/adapters": {"numpy", "esat_jax", "got10k", "PIL", "trax"},
     "esat_jax/drawing.py": CV2_TOO,
     "esat_jax/frame_sinks.py": CV2_TOO,
     "esat_jax/frame_sources.py": CV2_TOO,

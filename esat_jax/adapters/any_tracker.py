@@ -1,0 +1,36 @@
+"""A tracker from whatever holds one."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from esat_jax.target import Prediction
+
+
+class AnyTracker(Protocol):
+    """`esat_jax.tracker.Tracker` or `esat_jax.exporting.onnx_tracker.OnnxTracker`."""
+
+    def initialize(self, frame: np.ndarray, box_xywh: np.ndarray) -> None:
+        """Takes the target in this box (px) of a uint8 RGB frame."""
+
+    def update(self, frame: np.ndarray) -> Prediction:
+        """Finds the target in the next frame."""
+
+
+def load_tracker(path: str | Path) -> AnyTracker:
+    """The tracker of a weights file, or of a folder of `launch.export --target=onnx`.
+
+    It is compiled and has run once when this returns.
+    Raises: ValueError if there is neither.
+    """
+    try:
+        if Path(path).is_dir():
+            from esat_jax.exporting.onnx_tracker import OnnxTracker
+
+            return OnnxTracker(path)
+        from esat_jax.tracker import Tracker
+
+        return Tracker.from_weights(path)
+    except (OSError, ModuleNotFoundError) as error:
+        raise ValueError(f"{path}: no tracker could be made of it: {error}.") from error
