@@ -7,13 +7,16 @@ import sys
 
 import numpy as np
 import pytest
+from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 
-from configs import esat_vit_b256
+import detweights
+from configs import esat_vit_b256, esat_vit_s224
 from esat_jax.initial_variables import initial_variables, variable_shapes
 from esat_jax.torch_archive import write_torch_file
 from esat_jax.torch_pickle import read_torch_file
 from esat_jax.torch_weights import export_state_dict
+from esat_jax.tracker import Tracker
 from esat_jax.weights import load_initial_paths, load_weights, save_weights
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -80,6 +83,34 @@ def test_a_checkpoint_there_and_back_is_bitwise_the_same(tmp_path, ostrack_state
         ), name
     names = ["OSTrack_ep0300.pth.tar", "x.safetensors", "y.pth.tar"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_the_small_tracker_comes_back_from_torch_with_the_same_boxes(tmp_path):
+    config = esat_vit_s224.get_config("smoke")
+    config.backbone.target_mark = True
+    flat = {
+        path: path.endswith(("scale", "var")) + 0.2 * detweights.normal(path, shape)
+        for path, shape in variable_shapes(config.to_dict()).items()
+    }
+    flat = {path: value.astype(np.float32) for path, value in flat.items()}
+    variables = traverse_util.unflatten_dict(flat, sep="/")
+    save_weights(tmp_path / "x.safetensors", variables, config.to_dict())
+    there = convert(tmp_path, "--export=esat", "--input=x.safetensors", "--output=x.pth")
+    assert there.returncode == 0, there.stderr
+    back = convert(
+        tmp_path,
+        "--config=configs/esat_vit_s224.py:smoke",
+        *("--config.backbone.target_mark=True", "--input=x.pth", "--output=y.safetensors"),
+    )
+    assert back.returncode == 0, back.stderr
+    frames, boxes_xywh = detweights.video("torch", 6, 120, 160, (60, 40, 30, 24), (2, 1))
+    found = []
+    for name in ("x", "y"):
+        tracker = Tracker.from_weights(tmp_path / f"{name}.safetensors")
+        tracker.initialize(frames[0], boxes_xywh[0])
+        found.append([(*p.box_xywh, p.score) for p in map(tracker.update, frames[1:])])
+    np.testing.assert_array_equal(*found)
+    assert np.ptp(found[0], axis=0).min() > 0  # boxes and scores change
 
 
 def test_safetensors_are_exported_and_missing_names_allowed(tmp_path, ostrack_state):
