@@ -26,14 +26,10 @@ def gather(graph: Graph, equation: Equation, x: Tensor, start: Tensor) -> Tensor
             break
         last += 1
     rows, row = x.shape[: len(x.shape) - last], x.shape[len(x.shape) - last :]
+    require(set(sizes[: len(rows)]) <= {1}, equation, "anything but whole rows")
     leading = shape[: len(shape) - last]
     batch = [i for i in range(len(leading)) if i not in numbers.offset_dims]
     index = _row_index(graph, start, numbers.start_index_map, rows, leading, batch)
-    for axis in [axis for axis in window if axis < len(rows) and sizes[axis] > 1]:
-        steps = np.arange(sizes[axis]) * math.prod(rows[axis + 1 :])
-        side = [sizes[axis] if i == at[axis] else 1 for i in range(len(leading))]
-        steps = constant(steps.reshape(side).astype(np.int64))
-        index = graph.add("Add", [index, steps], leading, np.int64)
     table = graph.reshape(x, [math.prod(rows), *row])
     return graph.add("Gather", [table, graph.expand(index, leading)], shape, x.dtype, axis=0)
 
