@@ -10,7 +10,6 @@ elimination, attention and features as in its Fig. 5. Those need frames; the res
 opens offline, in light and dark.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from esat_jax.evaluation.benchmarks import BENCHMARKS
 from esat_jax.evaluation.scoreboard import RULES
 from esat_jax.report import sections
 from esat_jax.report.markup import Html, element
-from esat_jax.report.page import Section, page
+from esat_jax.report.page import MOST_TRACKERS, Section, page
 from esat_jax.report.sequence_view import SequenceResults, over_time_note, sequence_view
 from launch import errors
 from launch.collected_scores import CollectedScores, collect_scores
@@ -91,6 +90,10 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected {argv[1:]}; everything is given as --flag=value")
     if not Path(_OUTPUT.value).absolute().parent.is_dir():
         raise ValueError(f"--output={_OUTPUT.value}: its folder does not exist; make it first.")
+    if len(_RESULTS.value) > MOST_TRACKERS:
+        raise ValueError(
+            f"--results names {len(_RESULTS.value)} trackers; a report tells {MOST_TRACKERS} apart."
+        )
     collected = collect_scores(
         _BENCHMARK.value,
         _RESULTS.value,
@@ -118,7 +121,7 @@ def make_report(collected: CollectedScores) -> str:
     if subject not in scores.boards:
         raise ValueError(f"--subject={subject} is none of {', '.join(scores.boards)}.")
     results = collect_sequences(collected, runs, remarks)
-    ranked = sorted(results, key=lambda name: _worst_first(results[name].values[subject]))
+    ranked = sorted(results, key=lambda name: results[name].mean_overlap(subject))
     dataset = make_dataset(scores.benchmark, _ROOT.value)
     budget = Budget(1e6 * _MEGABYTES.value)
     chosen = _SEQUENCES.value or ranked[: _STRIPS.value]
@@ -162,7 +165,7 @@ def _strip_section(
     if not strips:
         return None
     count, total = len(strips), len(results)
-    which = "asked for" if _SEQUENCES.value else f"on which {subject} has its lowest scores"
+    which = "asked for" if _SEQUENCES.value else f"in which {subject} overlaps the target least"
     remarks.append(f"film strips show {count} of {total} sequences, those {which}.")
     text = (
         f"The {count} of {total} sequences {which}: the first frame, and of each equal part of the "
@@ -204,10 +207,6 @@ def _lost_shares(
         }
         for tracker in runs
     }
-
-
-def _worst_first(value: float) -> tuple[bool, float]:
-    return math.isnan(value), value
 
 
 def _key(name: str, chosen: list[str]) -> str:

@@ -78,7 +78,7 @@ def draw_frame(
 
     Args: size: the picture's width and height, px, if the part is as large.
     """
-    known = [box for box in boxes if np.isfinite(box.xywh).all()]
+    known = [box for box in boxes if np.isfinite(box.xywh).all() and (box.xywh[2:] > 0).all()]
     boxes_xywh = np.array([box.xywh for box in known]).reshape(-1, 4)
     x, y, w, h = cut_around(boxes_xywh, frame.shape[1], frame.shape[0], size[0] / size[1])
     width, height = size

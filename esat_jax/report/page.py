@@ -6,7 +6,7 @@ from importlib import resources
 
 from esat_jax.report.markup import Html, element, join
 
-COLORS = 6  # of trackers in report.css; more of them repeat the colours with other dashes
+MOST_TRACKERS = 12  # that report.css tells apart, by six colours and their dashes
 
 
 @dataclasses.dataclass(frozen=True)

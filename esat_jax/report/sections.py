@@ -34,8 +34,9 @@ def headline(scores: Scores) -> tuple[str, str]:
 
 
 def score_section(scores: Scores) -> Section:
-    """All scores under all rules."""
-    return Section("scores", "Scores", [tables.score_table(scores)])
+    """All scores under all rules, and how they differ."""
+    found = [tables.score_table(scores), tables.difference_table(scores)]
+    return Section("scores", "Scores", found)
 
 
 def curve_section(scores: Scores) -> Section:

@@ -32,7 +32,7 @@ class SequenceResults:
 
     @property
     def absent(self) -> np.ndarray:
-        """Frames without a box that counts, bool [F]; the first one has one."""
+        """Frames without a box that counts, bool [F]; the first one has the given box."""
         return ~np.concatenate([[True], got10k.counted_frames(self.truth)[1:]])
 
     def boxes(self, tracker: str) -> np.ndarray:
@@ -46,6 +46,10 @@ class SequenceResults:
         """Intersection over union with the truth, [F]; NaN where the target is absent."""
         found = got10k.overlaps(self.boxes(tracker), self.truth.boxes_xywh)
         return np.where(self.absent, np.nan, np.nan_to_num(found))
+
+    def mean_overlap(self, tracker: str) -> float:
+        """Over the frames that show the target; the first one counts."""
+        return float(np.nanmean(self.overlap(tracker)))
 
 
 def sequence_view(

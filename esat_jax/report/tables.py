@@ -23,29 +23,30 @@ MAIN_TITLE, MAIN_MEASURES = scoreboard.QUANTITIES[0]
 
 
 def score_table(scores: Scores) -> Html:
-    """Every score under every rule with its interval, and differences from the first tracker."""
+    """Every score under every rule with its interval."""
+    rows = []
+    for title, rule, measure in shown_rows(scores):
+        intervals = [board.interval(rule, measure) for board in scores.boards.values()]
+        rows.append((title, rule, [_cell(interval_text(each), number=True) for each in intervals]))
+    return _rule_table(rows, list(scores.boards), "Scores under each rule")
+
+
+def difference_table(scores: Scores) -> Html | None:
+    """Every tracker's scores minus the first one's; None if there is no other."""
     first, *others = scores.boards
+    if not others:
+        return None
     found = {
         (other, rule, measure): interval
         for other in others
         for _, rule, measure, interval in differences(scores, other, first)
     }
-    heads = [
-        "score",
-        "rule",
-        *scores.boards,
-        *(f"{other} \N{MINUS SIGN} {first}" for other in others),
-    ]
-    rows, above = [], ""
+    rows = []
     for title, rule, measure in shown_rows(scores):
-        cells = [_cell(title if title != above else "", header=True), _cell(RULES[rule].title)]
-        for board in scores.boards.values():
-            cells.append(_cell(interval_text(board.interval(rule, measure)), number=True))
-        for other in others:
-            cells.append(_difference(found.get((other, rule, measure))))
-        rows.append(element("tr", *cells, class_="first" if title != above else None))
-        above = title
-    return _table(heads, rows, caption="Scores under each rule", sortable=False, text_columns=2)
+        intervals = [found.get((other, rule, measure)) for other in others]
+        rows.append((title, rule, [_difference(each) for each in intervals]))
+    heads = [_minus(other, first) for other in others]
+    return _rule_table(rows, heads, f"Differences from {first}")
 
 
 def attribute_table(scores: Scores) -> Html | None:
@@ -94,7 +95,7 @@ def sequence_table(
     values = sequence_values(scores)
     first, *others = scores.boards
     heads = ["sequence", "frames", *scores.boards]
-    heads += [f"{other} \N{MINUS SIGN} {first}" for other in others]
+    heads += [_minus(other, first) for other in others]
     heads += [f"{tracker} lost" for tracker in lost]
     rows = []
     for name, truth in scores.truths.items():
@@ -136,6 +137,23 @@ def speed_table(times: Mapping[str, Mapping[str, np.ndarray]], speeds: Mapping[s
     heads = ["tracker", "frames/s, mean of 1 / t", "frames/s, frames by time"]
     heads += ["median, ms", "95 % within, ms", "sequences with times"]
     return _table(heads, rows, caption="Speed by the files of times")
+
+
+def _rule_table(
+    rows: Sequence[tuple[str, str, list[Html]]], heads: list[str], caption: str
+) -> Html:
+    """Rows (title, rule, cells), the same quantity under all rules together."""
+    body, above = [], ""
+    for title, rule, cells in rows:
+        begins = title != above
+        starts = _cell(title if begins else "", header=True), _cell(RULES[rule].title)
+        body.append(element("tr", *starts, *cells, class_="first" if begins else None))
+        above = title
+    return _table(["score", "rule", *heads], body, caption, sortable=False, text_columns=2)
+
+
+def _minus(name: str, other: str) -> str:
+    return f"{name} \N{MINUS SIGN} {other}"
 
 
 def _difference(interval: scoreboard.Interval | None) -> Html:
