@@ -104,8 +104,8 @@ class Follower:
     def track(self) -> Track:
         """What came of the sequence, when it has `ended`."""
         rows = self._rows
-        if len(rows) > 1:
-            rows[1:, 5] = rows[1:, 5].mean()
+        if len(rows) > 1:  # the first too: with its own tiny time it would rule a mean of 1/time
+            rows[:, 5] = rows[1:, 5].sum() / len(rows)
         return Track(self._sequence, rows[:, :4], rows[:, 4], self._lost, rows[:, 5], self._error)
 
     def _begin(self, template: np.ndarray, template_box: np.ndarray) -> None:
