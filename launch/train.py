@@ -33,14 +33,9 @@ from esat_jax.train_state import state_shapes
 from esat_jax.train_step import make_train_step
 from esat_jax.trainer import Trainer
 from esat_jax.weights import save_weights
-from launch import errors
+from launch import errors, hosts
 from launch.run_record import append_start, devices_in_words
-from launch.training_faults import (
-    disk_in_words,
-    ends_with_the_others,
-    memory_in_words,
-    quiet_libraries,
-)
+from launch.training_faults import disk_in_words, memory_in_words, quiet_libraries
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, then :variant,variant.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; the same one to go on.")
@@ -195,10 +190,9 @@ def main(argv: list[str]) -> int:
     if _CONFIG.value is None or not _WORKDIR.value:
         raise ValueError("give --config=FILE and --workdir=FOLDER, or --replay=FOLDER.")
     if _DISTRIBUTED.value:
-        # [] is all of this computer's devices; JAX would take one where SLURM starts processes.
-        jax.distributed.initialize(local_device_ids=[])
+        hosts.join()
     config, workdir = _CONFIG.value.to_dict(), Path(_WORKDIR.value).expanduser()
-    with ends_with_the_others(), memory_in_words(config), disk_in_words(workdir):
+    with hosts.ending_together(), memory_in_words(config), disk_in_words(workdir):
         return train(config, workdir)
 
 

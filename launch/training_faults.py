@@ -1,10 +1,9 @@
-"""How a training run ends that cannot go on: in one sentence, and on all hosts."""
+"""How a training run ends that cannot go on: in one sentence."""
 
 import contextlib
 import errno
 import gc
 import logging as logging_of_python
-import os
 import sys
 import traceback
 import warnings
@@ -16,7 +15,6 @@ from absl import logging
 
 from esat_jax.memory_advice import advice
 from esat_jax.sharding import make_mesh
-from launch import errors
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -66,33 +64,6 @@ def memory_in_words(config: Mapping) -> Iterator[None]:
         gc.collect()
         reason = str(error).splitlines()[0].rstrip(".")
         raise ValueError(f"the device is out of memory: {reason}. {_advice(config)}") from None
-
-
-@contextlib.contextmanager
-def ends_with_the_others() -> Iterator[None]:
-    """Among several processes, one that fails ends at once, so that the others notice.
-
-    An orderly end would first wait for the others, who wait for this one in the next step.
-    """
-    try:
-        yield
-    except BaseException as error:
-        if jax.process_count() == 1 or isinstance(error, SystemExit):
-            raise
-        if isinstance(error, ValueError | OSError):
-            print(f"error: {errors.sentence(error)}", file=sys.stderr)
-        elif isinstance(error, jax.errors.JaxRuntimeError):
-            print(
-                f"error: process {jax.process_index()} ends because another one of the run ended, "
-                f"or cannot be reached ({str(error).splitlines()[0]}); the same command goes on "
-                "from the newest checkpoint.",
-                file=sys.stderr,
-            )
-        else:
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
 
 
 def _advice(config: Mapping) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import time
@@ -35,12 +37,8 @@ KEYS = {
 QUICK_COMPILER = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
-def flags(workdir, **keys):
-    return [
-        f"--workdir={workdir}",
-        f"--config={CONFIG}",
-        *(f"--config.{key}={value}" for key, value in (KEYS | keys).items()),
-    ]
+def overrides(**keys):
+    return [f"--config.{key}={value}" for key, value in (KEYS | keys).items()]
 
 
 def environment(cache, devices=1):
@@ -53,15 +51,14 @@ def environment(cache, devices=1):
     }
 
 
-def spawn(command, cache, devices=1, **options):
+def spawn(command, cache, devices=1, **variables):
     return subprocess.Popen(
         command,
         cwd=ROOT,
-        env=environment(cache, devices),
+        env=environment(cache, devices) | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
     )
 
 
@@ -71,7 +68,24 @@ def start(workdir, cache, before="", devices=1, **keys):
     without_torch = "import sys; sys.modules['torch'] = None"
     tool = "from launch import errors, train; errors.run(train.main)"
     command = [sys.executable, "-c", f"{without_torch}\n{before}\n{tool}"]
-    return spawn([*command, *flags(workdir, **keys)], cache, devices)
+    command += [f"--workdir={workdir}", f"--config={CONFIG}", *overrides(**keys)]
+    return spawn(command, cache, devices)
+
+
+def slurm_job():
+    """What SLURM tells the processes of a job, each the only one of its computer; but its index."""
+    while True:
+        job = random.randrange(4096)
+        with socket.socket() as one:  # JAX derives a port of the number; see jax/_src/clusters
+            if one.connect_ex(("localhost", 61440 + job)):
+                break
+    return {
+        "SLURM_JOB_ID": str(job),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_STEP_NUM_NODES": "1",
+        "SLURM_LOCALID": "0",
+    }
 
 
 def finish(process, timeout=300):

@@ -21,7 +21,7 @@ from training_runs import (
     STEPS,
     assert_same_run,
     finish,
-    flags,
+    overrides,
     spawn,
     start,
     unfinished_checkpoints,
@@ -34,11 +34,9 @@ from training_runs import (
 def unbroken(tmp_path_factory, program_cache):
     """A run that was never stopped, by the script for one computer."""
     workdir = tmp_path_factory.mktemp("unbroken")
-    own = [flag for flag in flags(workdir, **{"data.num_workers": 0})[1:] if CONFIG not in flag]
-    os.environ["CONFIG"] = CONFIG
-    process = spawn(["launch/a100x8.sh", workdir, "no/data", *own], program_cache)
-    del os.environ["CONFIG"]
-    status, output, errors = finish(process)
+    keys = overrides(**{"data.num_workers": 0})
+    command = ["launch/a100x8.sh", workdir, "no/data", *keys]
+    status, output, errors = finish(spawn(command, program_cache, CONFIG=CONFIG))
     assert (status, errors) == (0, "")
     return workdir, output
 
