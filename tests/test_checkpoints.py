@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from flax import struct
 
+from configs import esat_vit_b256
+from esat_jax import sharding
 from esat_jax.checkpoints import CheckpointError, Checkpoints, restore_state, save_state
 from esat_jax.config_differences import config_differences
+from esat_jax.train_state import state_places, state_shapes
 
 CONFIG = {"seed": 1, "optim": {"lr": {"default": 0.1}}, "data": {"root": "/a"}, "spl": (3, 2)}
 
@@ -66,6 +69,30 @@ def test_arrays_come_back_where_they_shall_be(tmp_path):
     _, state, _ = open_checkpoints(tmp_path / "c").restore(like)
     assert state.params["kernel"].sharding == split
     assert_same(state, make_state(1))
+
+
+def test_a_state_split_over_devices_comes_back_split_or_whole(tmp_path):
+    config = esat_vit_b256.get_config("smoke")
+    config.optim.fsdp = True
+    devices = sharding.make_mesh()
+    rng = np.random.default_rng(0)
+    values = jax.tree.map(
+        lambda leaf: rng.integers(0, 100, leaf.shape).astype(leaf.dtype),
+        state_shapes(config, devices),
+    )
+    split = jax.device_put(values, state_places(config, devices))
+    kernel = split.params["backbone"]["encoder"]["block_00"]["mlp"]["fc_1"]["kernel"]
+    assert kernel.addressable_shards[0].data.size == kernel.size // 8
+    checkpoints = open_checkpoints(tmp_path / "c", config.to_dict())
+    checkpoints.save(1, split, {"step": 1})
+    checkpoints.close()
+    for fsdp, mesh in ((True, devices), (False, sharding.make_mesh(jax.devices()[:1]))):
+        config.optim.fsdp = fsdp
+        like = state_shapes(config, mesh)
+        _, state, _ = open_checkpoints(tmp_path / "c", config.to_dict()).restore(like)
+        assert_same(state, values)
+        places = jax.tree.map(lambda leaf: leaf.sharding, state)
+        assert places == jax.tree.map(lambda leaf: leaf.sharding, like)
 
 
 def test_nothing_to_restore(tmp_path):
@@ -226,6 +253,8 @@ def test_a_checkpoint_of_another_config_is_refused_in_words(tmp_path):
 def test_what_does_not_change_the_training_may_differ():
     stored = json.loads(json.dumps(CONFIG))
     assert config_differences(stored, CONFIG | {"data": {"root": "/b"}}) == []
+    split = CONFIG | {"optim": CONFIG["optim"] | {"fsdp": True}}
+    assert config_differences(stored, split) == []
     assert config_differences(stored, CONFIG | {"seed": 2}) == ["seed was 1 and is 2"]
     assert config_differences(stored, CONFIG | {"new": 2}) == ["new was not there and is 2"]
 
