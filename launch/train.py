@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
+import numpy as np
 from absl import app, flags
 from jax.experimental import multihost_utils
 from ml_collections import config_flags
@@ -27,7 +28,8 @@ from data_pipeline.pipeline import make_train_batches, make_val_batches
 from esat_jax import failed_step
 from esat_jax.atomic import check_writable, complete_file
 from esat_jax.config_differences import check_same_config
-from esat_jax.sharding import make_mesh, put_batch
+from esat_jax.sharding import make_mesh, put_batch, replicated
+from esat_jax.step_programs import guarded
 from esat_jax.torch_weights import load_state_dict, read_checkpoint
 from esat_jax.train_state import state_shapes
 from esat_jax.train_step import make_train_step
@@ -135,16 +137,17 @@ def replay(folder: Path) -> int:
     config, mesh = report["config"], make_mesh()
     batch = failed_step.load_batch(folder)
     state = failed_step.load_state(folder, state_shapes(config, mesh))
-    step = make_train_step(config, mesh, report["steps_per_epoch"])
-    _, numbers = step(state, put_batch(batch, mesh), report["keep_ratio"])
+    # The very program of training: it is compiled already, and in the cache.
+    step = guarded(make_train_step(config, mesh, report["steps_per_epoch"]), state)
+    healthy = jax.device_put(np.array(True), replicated(mesh))
+    _, healthy, numbers = step(state, healthy, put_batch(batch, mesh), report["keep_ratio"])
     numbers = {name: float(value) for name, value in jax.device_get(numbers).items()}
-    finite = bool(numbers.pop("finite"))
     print(f"step {report['step']}, then and now:")
     for name, value in numbers.items():
         print(f"  {name:14} {float(report['numbers'][name]):14.6g} {value:14.6g}")
     for sample in failed_step.faulty_samples(batch):
         print(f"  not finite in the batch: {sample}")
-    if finite:
+    if healthy:
         print("All numbers are finite this time.")
         return 0
     print(f"Again not finite: {', '.join(failed_step.not_finite(numbers))}.")
