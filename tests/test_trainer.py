@@ -18,10 +18,14 @@ def make_config(**keys):
     config = get_config("smoke")
     config.update_from_flattened_dict(
         {
+            "backbone.depth": 1,
+            "ce.layers": (0,),
+            "ce.max_ratios": 2,
+            "head.channels": 16,
+            "spl.channels": (8,),
             "data.samples_per_epoch": 24,
             "data.val_samples": 8,
             "checkpoint.every_steps": 2,
-            "ce.max_ratios": 2,
             **keys,
         }
     )
@@ -58,9 +62,9 @@ def run(workdir, config, stop_at=None, fault_at=None):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def programs(tmp_path_factory):
+def programs(program_cache):
     """Each trainer asks for the same programs: they are compiled once."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("programs")))
+    jax.config.update("jax_compilation_cache_dir", str(program_cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     yield
     jax.config.update("jax_compilation_cache_dir", None)
