@@ -13,7 +13,7 @@ from data_pipeline.labels import score_target
 from esat_jax import sharding
 from esat_jax.losses import tracking_loss
 from esat_jax.models.esat import make_model
-from esat_jax.train_state import create_state, state_shapes
+from esat_jax.train_state import create_state, state_places, state_shapes
 from esat_jax.train_step import make_eval_step, make_train_step, normalize_crops
 from parity import random_variables, read_config
 
@@ -61,9 +61,15 @@ class Program:
         lowered = step.lower(state_shapes(self.config, self.mesh), batch, RATIO)
         self.step = lowered.compile(compiler_options=FASTER)
 
-    def start(self):
+    @functools.cached_property
+    def _first(self):
         variables = random_variables(self.config.to_dict())
-        return create_state(self.config, variables, mesh=self.mesh)
+        return jax.device_get(create_state(self.config, variables, mesh=self.mesh))
+
+    def start(self):
+        # A copy: the step gives the state's memory away.
+        first = jax.tree.map(np.copy, self._first)
+        return jax.device_put(first, state_places(self.config, self.mesh))
 
     def __call__(self, state, batch):
         state, metrics = self.step(state, sharding.put_batch(batch, self.mesh))
