@@ -62,7 +62,7 @@ def memory_in_words(config: Mapping) -> Iterator[None]:
             raise
         traceback.clear_frames(error.__traceback__)  # they hold the state on the device
         gc.collect()
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = str(error).removeprefix("RESOURCE_EXHAUSTED: ").splitlines()[0].rstrip(".")
         raise ValueError(f"the device is out of memory: {reason}. {_advice(config)}") from None
 
 
