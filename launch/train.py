@@ -3,8 +3,9 @@ r"""Trains a tracker; the same command goes on where a run was stopped or killed
 python -m launch.train --config=configs/esat_vit_b384.py --config.data.root=/data --workdir=runs/a
 
 The work folder receives: config.json; starts.jsonl, a line of versions, git commit and devices for
-every start; metrics.jsonl and tensorboard/, losses and validation; checkpoints/; and at the end
-weights.safetensors, which launch.track reads. On several hosts add --distributed.
+every start; metrics.jsonl and tensorboard/, losses and validation; validation.npz, the IoU of every
+validation pair; checkpoints/; and at the end weights.safetensors, which launch.track reads. On
+several hosts add --distributed.
 
 SIGTERM and Ctrl-C save and end the run, with status 143 and 130. A number that is not finite ends
 it with status 1 and a folder failed_step_N, which --replay=FOLDER computes once more.
