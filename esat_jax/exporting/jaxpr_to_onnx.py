@@ -27,7 +27,6 @@ def convert(
     outputs: Sequence[str],
     *,
     name: str = "graph",
-    metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """The ONNX model of `function(constants, *inputs)`, whose tuple of results is `outputs`.
 
@@ -46,7 +45,7 @@ def convert(
         for x, variable in zip(results, traced.jaxpr.outvars, strict=True)
     ]
     named = dict(zip(outputs, shaped, strict=True))
-    return graph.model(name, arguments, named, metadata or {})
+    return graph.model(name, arguments, named)
 
 
 def _run(graph: Graph, closed: core.ClosedJaxpr, arguments: Sequence[Tensor]) -> list[Tensor]:

@@ -128,7 +128,6 @@ class Graph:
         name: str,
         inputs: Sequence[Tensor],
         outputs: Mapping[str, Tensor],
-        metadata: Mapping[str, str],
     ) -> onnx.ModelProto:
         """The checked model; inputs, nodes and constants that no output needs are left out."""
         for output, tensor in outputs.items():
@@ -152,7 +151,6 @@ class Graph:
         opset = helper.make_opsetid("", OPSET)
         model = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
         model.producer_name = "esat-jax"
-        helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model, full_check=True)
         return model
 

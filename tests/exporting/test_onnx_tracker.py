@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import detweights
+from esat_jax.adapters.any_tracker import load_tracker
 from esat_jax.tracker import Tracker
 from tiny_tracker import make_steady
 
@@ -88,6 +89,13 @@ def test_faults_are_told_in_a_sentence_and_leave_the_state(exported, clip):
     again = OnnxTracker(exported[0])
     again.initialize(frames[0], boxes_xywh[0])
     np.testing.assert_array_equal(after.box_xywh, again.update(frames[1]).box_xywh)
+
+
+def test_adapters_take_the_folder(exported):
+    tracker = load_tracker(exported[0])
+    assert isinstance(tracker, OnnxTracker)
+    with pytest.raises(ValueError, match="there is no whole export here"):
+        load_tracker(exported[0].parent)
 
 
 def test_tracking_with_onnx_does_not_need_jax():
