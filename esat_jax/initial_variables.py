@@ -19,7 +19,14 @@ def variable_shapes(config: Mapping) -> dict[str, tuple[int, ...]]:
 
     `config` is a plain nested dict with the keys of configs/base.py.
     """
-    return dict(_variable_shapes(json.dumps(config)))
+    return dict(_cached_shapes(json.dumps(config)))
+
+
+def trace_variables(config: Mapping) -> dict[str, tuple[int, ...]]:
+    """As `variable_shapes`, but runs every module anew on abstract arrays, for who listens."""
+    shapes = jax.eval_shape(_init_function(config), jax.random.key(0))
+    flat = traverse_util.flatten_dict(shapes, sep="/")
+    return {path: value.shape for path, value in flat.items()}
 
 
 def initial_variables(config: Mapping, seed: int) -> dict:
@@ -49,10 +56,8 @@ def initial_values(config: Mapping, seed: int, paths: Collection[str]) -> dict[s
 
 
 @functools.lru_cache(maxsize=8)  # a run asks for the same ones several times, seconds each
-def _variable_shapes(config: str) -> dict[str, tuple[int, ...]]:
-    shapes = jax.eval_shape(_init_function(json.loads(config)), jax.random.key(0))
-    flat = traverse_util.flatten_dict(shapes, sep="/")
-    return {path: value.shape for path, value in flat.items()}
+def _cached_shapes(config: str) -> dict[str, tuple[int, ...]]:
+    return trace_variables(json.loads(config))
 
 
 def _init_function(config: Mapping) -> Callable[[jax.Array], dict]:

@@ -20,7 +20,7 @@ import flax.linen as nn
 import jax
 from flax.linen.module import InterceptorContext
 
-from esat_jax.initial_variables import variable_shapes
+from esat_jax.initial_variables import trace_variables
 from esat_jax.models.batch_norm import BatchNorm
 from esat_jax.models.encoder import Attention, Block, ForceDirectedAttention
 from esat_jax.models.esat import make_model
@@ -141,8 +141,8 @@ def _trace(config: Mapping) -> tuple[dict, list[tuple[tuple, _Work]], set[tuple]
                 known_to_thop.add(module.path)
         return out
 
-    with nn.intercept_methods(ask):  # `variable_shapes` runs every module on abstract arrays
-        return variable_shapes(config), works, known_to_thop
+    with nn.intercept_methods(ask):
+        return trace_variables(config), works, known_to_thop
 
 
 def _dense(module: nn.Dense, args: tuple, out: jax.Array) -> list[_Work]:

@@ -59,7 +59,7 @@ def random_batch(config: Mapping, batch_size: int, seed: int = 0) -> dict[str, n
     boxes_cxcywh = np.concatenate([centers, rng.uniform(0.1, 0.4, (*frames, 2))], axis=-1)
     score_target = np.zeros((*frames, grid**2))
     np.put_along_axis(score_target, rng.integers(0, grid**2, (*frames, 1)), 1, axis=-1)
-    return {
+    batch = {
         "template": rng.integers(0, 256, (batch_size, sizes[0], sizes[0], 3), np.uint8),
         "search": rng.integers(0, 256, (*frames, sizes[1], sizes[1], 3), np.uint8),
         "template_box_cxcywh": np.float32(np.tile([0.5, 0.5, 0.5, 0.5], (batch_size, 1))),
@@ -70,6 +70,11 @@ def random_batch(config: Mapping, batch_size: int, seed: int = 0) -> dict[str, n
         "abs_labels": rng.integers(0, grid**2, (*frames, tokens), np.int32),
         "pn_labels": rng.integers(0, 2, (*frames, tokens), np.int32),
     }
+    if config["data"]["color_jitter"]:
+        same = np.eye(3, 4, dtype=np.float32)
+        batch["template_color"] = np.broadcast_to(same, (batch_size, 3, 4))
+        batch["search_color"] = np.broadcast_to(same, (*frames, 3, 4))
+    return batch
 
 
 def compile_step(config: Mapping, mesh: Mesh, keep_ratio: float) -> CompiledStep:

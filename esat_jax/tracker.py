@@ -48,7 +48,9 @@ def make_search_step(config: Mapping, model: ESAT | None = None) -> Callable:
 
 def needs_template_box(config: Mapping) -> bool:
     """Whether the network reads the target's box in the template, so `step` has to be given it."""
-    return config["ce"]["template_range"] == "GT_BOX" or config["backbone"]["target_mark"]
+    return config["ce"]["template_range"] == "GT_BOX" or bool(
+        config["backbone"].get("target_mark")  # files from before it was have no such key
+    )
 
 
 class Tracker:

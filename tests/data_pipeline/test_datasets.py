@@ -107,7 +107,8 @@ def check(dataset, expected):
 
 
 def test_every_data_set_of_the_registry_is_tested():
-    assert EXPECTED.keys() == REGISTRY.keys()
+    made_by_chance = {"stills_regions"}  # has tests of its own, below
+    assert EXPECTED.keys() == REGISTRY.keys() - made_by_chance
 
 
 @pytest.mark.parametrize("name", EXPECTED)
