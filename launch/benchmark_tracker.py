@@ -11,9 +11,7 @@ for another. Compilation is timed apart. Weights are random, and hold the box wh
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import cv2
 import jax
@@ -26,7 +24,6 @@ from data_pipeline.datasets import make_dataset
 from data_pipeline.decoding import DecodedFrame, decode_image
 from data_pipeline.scene import SceneRule
 from data_pipeline.synthetic import SyntheticDataset
-from esat_jax.atomic import complete_file
 from esat_jax.batched_step import BatchedStep
 from esat_jax.batched_tracker import available_cores
 from esat_jax.model_weights import load_model_weights
@@ -41,6 +38,7 @@ from esat_jax.tracking_speed import (
     steady_variables,
 )
 from launch import errors
+from launch.json_file import json_path, write_json
 from launch.run_record import git_commit
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, then :variant,variant.")
@@ -135,9 +133,7 @@ def main(argv: list[str]) -> None:
     """Measures, prints, writes."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; settings are given as --config.key=value")
-    path = Path(_JSON.value) if _JSON.value else None
-    if path and not path.parent.is_dir():
-        raise ValueError(f"--json={path}: there is no folder {path.parent}; make it first.")
+    path = json_path(_JSON.value)
     if bool(_WEIGHTS.value) == bool(_CONFIG.value):
         raise ValueError("give either --weights=FILE, or --config=FILE for random weights.")
     _parse_batch_sizes()
@@ -160,10 +156,7 @@ def main(argv: list[str]) -> None:
     }
     print(", ".join(f"{key} {value}" for key, value in ran_on.items()), flush=True)
     numbers = ran_on | {"steps": _STEPS.value, "rows": measure(config, variables, videos)}
-    if path:
-        with complete_file(path) as part:
-            part.write_text(json.dumps(numbers, indent=1) + "\n")
-        print(f"Written: {path}")
+    write_json(path, numbers)
 
 
 def _show(row: Mapping) -> None:

@@ -8,14 +8,11 @@ attention's own products, norms and positions. --latency=false only counts.
 """
 
 import dataclasses
-import json
-from pathlib import Path
 
 import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from esat_jax.atomic import complete_file
 from esat_jax.latency import inference_latency
 from esat_jax.model_cost import (
     FORCE_OPERATIONS,
@@ -26,6 +23,7 @@ from esat_jax.model_cost import (
     model_cost,
 )
 from launch import errors
+from launch.json_file import json_path, write_json
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, then :variant,variant.")
 _JSON = flags.DEFINE_string("json", None, "File that receives the numbers.")
@@ -93,9 +91,7 @@ def main(argv: list[str]) -> None:
     """Counts, times, and writes."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; settings are given as --config.key=value")
-    path = Path(_JSON.value) if _JSON.value else None
-    if path and not path.parent.is_dir():
-        raise ValueError(f"--json={path}: there is no folder {path.parent}; make it first.")
+    path = json_path(_JSON.value)
     config = _CONFIG.value.to_dict()
     cost = model_cost(config)
     sizes = f"template {config['template']['size']} px, search {config['search']['size']} px"
@@ -104,10 +100,7 @@ def main(argv: list[str]) -> None:
     numbers = {"config": config} | report(cost)
     if _LATENCY.value:
         numbers["latency"] = _latency(config)
-    if path:
-        with complete_file(path) as part:
-            part.write_text(json.dumps(numbers, indent=2) + "\n")
-        print(f"Written: {path}")
+    write_json(path, numbers)
 
 
 def _latency(config: dict) -> dict:
