@@ -7,19 +7,16 @@ what to change where it does not fit, pairs a second, hours, and the rate at whi
 With fewer devices here than asked for, one device computes its share of the batch.
 """
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import jax
 from absl import app, flags
 from jax.sharding import Mesh
 from ml_collections import config_flags
 
-from esat_jax.atomic import complete_file
 from esat_jax.keep_ratio import keep_ratios, quantised_keep_ratio
 from esat_jax.memory_advice import Setting, fitting_settings, in_gib
-from esat_jax.model_cost import model_cost
+from esat_jax.model_cost import ModelCost, model_cost
 from esat_jax.sharding import make_mesh
 from esat_jax.step_timing import (
     GIB,
@@ -31,6 +28,7 @@ from esat_jax.step_timing import (
     time_steps,
 )
 from launch import errors
+from launch.json_file import json_path, write_json
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, then :variant,variant.")
 _DEVICES = flags.DEFINE_integer(
@@ -48,11 +46,16 @@ def main(argv: list[str]) -> int:
     """Prints the plan; 1 if the run does not fit into memory in any way tried."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; settings are given as --config.key=value")
+    path = json_path(_JSON.value)
     config = _CONFIG.value.to_dict()
     devices = _DEVICES.value or jax.device_count()
     share, mesh = _share(config, devices)
     ratios = keep_ratios(config["ce"], config["optim"]["epochs"])
-    print(*_describe(config, devices, mesh), sep="\n")
+    cost = model_cost(config)
+    # Of what is computed here; every ratio's network is traced, so once.
+    flops = {ratio: step_flops(share, ratio) for ratio in {1.0, *ratios}}
+    whole = config["batch_size"] / share["batch_size"]
+    print(*_describe(config, cost, whole * flops[1.0], devices, mesh), sep="\n")
     print("\nCompiling the largest program.", flush=True)
     memory = device_memory(mesh.devices.flat[0])
     if _MEMORY.value:
@@ -61,8 +64,8 @@ def main(argv: list[str]) -> int:
     print(*(_memory_line(setting, memory) for setting in tried), sep="\n")
     plan = {
         "devices": devices,
-        "parameters": model_cost(config).training.parameters,
-        "flops_per_step": step_flops(config, ratios[0]),
+        "parameters": cost.training.parameters,
+        "flops_per_step": whole * flops[ratios[0]],
         "device_memory_bytes": memory,
         "settings": [_numbers(setting) for setting in tried],
     }
@@ -78,12 +81,9 @@ def main(argv: list[str]) -> int:
         if _STEPS.value:
             print(f"\nTiming {_STEPS.value} steps on random data.", flush=True)
             timed = _time(share, mesh, chosen, ratios)
-            plan |= _run_numbers(config, share, timed)
-            print(*_run_lines(config, mesh, timed, plan), sep="\n")
-    if _JSON.value:
-        with complete_file(Path(_JSON.value)) as part:
-            part.write_text(json.dumps(plan, indent=2) + "\n")
-        print(f"Written: {_JSON.value}")
+            plan |= _run_numbers(config, timed, flops)
+            print(*_run_lines(config, mesh, timed, flops, plan), sep="\n")
+    write_json(path, plan)
     return 0 if chosen.fits else 1
 
 
@@ -99,10 +99,10 @@ def _share(config: Mapping, devices: int) -> tuple[dict, Mesh]:
     return {**config, "batch_size": share}, make_mesh(jax.devices()[:1])
 
 
-def _describe(config: Mapping, devices: int, mesh: Mesh) -> list[str]:
-    cost = model_cost(config)
+def _describe(
+    config: Mapping, cost: ModelCost, flops: float, devices: int, mesh: Mesh
+) -> list[str]:
     kind, batch = mesh.devices.flat[0].device_kind, config["batch_size"]
-    flops = step_flops(config, 1.0)
     lines = [
         f"{config['backbone']['name']}, {config['compute_dtype']}, search "
         f"{config['search']['size']} px: {cost.training.parameters / 1e6:.1f} M parameters in "
@@ -152,22 +152,21 @@ def _time(
         first = ratio == ratios[0]
         step: CompiledStep = setting.step if first else compile_step(share, mesh, ratio)
         timed[ratio] = time_steps(share, mesh, step, steps=_STEPS.value)
-        timed[ratio]["flops"] = step_flops(share, ratio)
     return timed
 
 
-def _run_numbers(config: Mapping, share: Mapping, timed: Mapping[float, Mapping]) -> dict:
+def _run_numbers(
+    config: Mapping, timed: Mapping[float, Mapping], flops: Mapping[float, float]
+) -> dict:
     """Pairs a second by ratio, and hours of the whole run; between two ratios by their FLOPs."""
     optim, steps = config["optim"], config["data"]["samples_per_epoch"] // config["batch_size"]
     ratios = keep_ratios(config["ce"], optim["epochs"])
-    first, last = timed[ratios[0]], timed[ratios[-1]]
+    first, last = ratios[0], ratios[-1]
+    first_ms, last_ms = timed[first]["queued_ms"], timed[last]["queued_ms"]
     slope = 0.0
     if len(timed) > 1:
-        slope = (first["queued_ms"] - last["queued_ms"]) / (first["flops"] - last["flops"])
-    by_ratio = {
-        ratio: last["queued_ms"] + slope * (step_flops(share, ratio) - last["flops"])
-        for ratio in ratios
-    }
+        slope = (first_ms - last_ms) / (flops[first] - flops[last])
+    by_ratio = {ratio: last_ms + slope * (flops[ratio] - flops[last]) for ratio in ratios}
     milliseconds = sum(
         steps * by_ratio[quantised_keep_ratio(config["ce"], epoch)]
         for epoch in range(1, optim["epochs"] + 1)
@@ -185,13 +184,17 @@ def _run_numbers(config: Mapping, share: Mapping, timed: Mapping[float, Mapping]
 
 
 def _run_lines(
-    config: Mapping, mesh: Mesh, timed: Mapping[float, Mapping], plan: Mapping
+    config: Mapping,
+    mesh: Mesh,
+    timed: Mapping[float, Mapping],
+    flops: Mapping[float, float],
+    plan: Mapping,
 ) -> list[str]:
     lines = []
     peak = peak_flops(mesh.devices.flat[0])
     for ratio, one in timed.items():
         rate = plan["pairs_per_second"][f"{ratio:.3f}"]
-        used = one["flops"] / mesh.size / (1e-3 * one["queued_ms"])
+        used = flops[ratio] / mesh.size / (1e-3 * one["queued_ms"])
         share = f" ({used / peak:.0%} of the data sheet's)" if peak else ""
         lines.append(
             f"Keep ratio {ratio:.3f}: {one['queued_ms']:,.1f} ms a step, {rate:,.1f} pairs/s, "
