@@ -18,32 +18,18 @@ from absl import app, flags
 
 from data_pipeline.datasets import make_dataset
 from data_pipeline.sequences import Dataset
-from esat_jax import bootstrap
 from esat_jax.atomic import complete_file
-from esat_jax.evaluation.benchmarks import BENCHMARKS
-from esat_jax.evaluation.scoreboard import RULES
 from esat_jax.report import sections
 from esat_jax.report.markup import Html, element
 from esat_jax.report.page import MOST_TRACKERS, Section, page
 from esat_jax.report.sequence_view import SequenceResults, over_time_note, sequence_view
-from launch import errors
-from launch.collected_scores import CollectedScores, collect_scores
+from launch import errors, score_flags
+from launch.collected_scores import CollectedScores
 from launch.report_inputs import Run, collect_sequences, find_run, weights_and_tracker
 from launch.report_network import NetworkPictures, network_pictures
 
-_BENCHMARK = flags.DEFINE_string(
-    "benchmark", None, f"Data set, or NAME:PATH for a folder elsewhere: {', '.join(BENCHMARKS)}."
-)
-_ROOT = flags.DEFINE_string("root", "", "Folder of all data sets; by default $ESAT_DATA.")
-_RESULTS = flags.DEFINE_list("results", None, "Folders or archives of results, or NAME=PATH.")
+flags.adopt_module_key_flags(score_flags)  # so that --help lists them
 _OUTPUT = flags.DEFINE_string("output", None, "The HTML file to write.")
-_RULES = flags.DEFINE_list("rules", ["all"], f"Of {', '.join(RULES)}.")
-_TOOLKIT = flags.DEFINE_string(
-    "toolkit", None, "Folder `annos` of the LaSOT or TNL2K toolkit: flags of absence, attributes."
-)
-_PARTIAL = flags.DEFINE_bool("partial", False, "Score the sequences that all trackers have.")
-_DRAWS = flags.DEFINE_integer("draws", bootstrap.DRAWS, "Bootstrap samples.", lower_bound=100)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the bootstrap samples.")
 _SUBJECT = flags.DEFINE_string(
     "subject", None, "The tracker whose worst sequences are shown; by default the last one."
 )
@@ -57,7 +43,7 @@ _FIGURES = flags.DEFINE_integer("figures", 3, "Frames to show the network on.", 
 _MEGABYTES = flags.DEFINE_float(
     "max_megabytes", 12.0, "Pictures beyond this size of the file are left out.", lower_bound=0
 )
-flags.mark_flags_as_required(["benchmark", "results", "output"])
+flags.mark_flag_as_required("output")
 
 
 class Budget:
@@ -90,20 +76,10 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected {argv[1:]}; everything is given as --flag=value")
     if not Path(_OUTPUT.value).absolute().parent.is_dir():
         raise ValueError(f"--output={_OUTPUT.value}: its folder does not exist; make it first.")
-    if len(_RESULTS.value) > MOST_TRACKERS:
-        raise ValueError(
-            f"--results names {len(_RESULTS.value)} trackers; a report tells {MOST_TRACKERS} apart."
-        )
-    collected = collect_scores(
-        _BENCHMARK.value,
-        _RESULTS.value,
-        root=_ROOT.value,
-        rules=_RULES.value,
-        toolkit=_TOOLKIT.value,
-        partial=_PARTIAL.value,
-        draws=_DRAWS.value,
-        seed=_SEED.value,
-    )
+    count = len(score_flags.RESULTS.value)
+    if count > MOST_TRACKERS:
+        raise ValueError(f"--results names {count} trackers; a report tells {MOST_TRACKERS} apart.")
+    collected = score_flags.collect_named()
     text = make_report(collected)
     with complete_file(_OUTPUT.value) as part:
         part.write_text(text, encoding="utf-8")
@@ -122,7 +98,7 @@ def make_report(collected: CollectedScores) -> str:
         raise ValueError(f"--subject={subject} is none of {', '.join(scores.boards)}.")
     results = collect_sequences(collected, runs, remarks)
     ranked = sorted(results, key=lambda name: results[name].mean_overlap(subject))
-    dataset = make_dataset(scores.benchmark, _ROOT.value)
+    dataset = make_dataset(scores.benchmark, score_flags.ROOT.value)
     budget = Budget(1e6 * _MEGABYTES.value)
     chosen = _SEQUENCES.value or ranked[: _STRIPS.value]
     strips = budget.fitting(_strips(results, chosen, subject, dataset), remarks)

@@ -17,45 +17,20 @@ from pathlib import Path
 
 from absl import app, flags
 
-from esat_jax import bootstrap
 from esat_jax.atomic import complete_file
-from esat_jax.evaluation.benchmarks import BENCHMARKS
 from esat_jax.evaluation.score_exports import as_json, csv_text
 from esat_jax.evaluation.score_tables import markdown
-from esat_jax.evaluation.scoreboard import RULES
-from launch import errors
-from launch.collected_scores import collect_scores
+from launch import errors, score_flags
 
-_BENCHMARK = flags.DEFINE_string(
-    "benchmark", None, f"Data set, or NAME:PATH for a folder elsewhere: {', '.join(BENCHMARKS)}."
-)
-_ROOT = flags.DEFINE_string("root", "", "Folder of all data sets; by default $ESAT_DATA.")
-_RESULTS = flags.DEFINE_list("results", None, "Folders or archives of results, or NAME=PATH.")
-_RULES = flags.DEFINE_list("rules", ["all"], f"Of {', '.join(RULES)}.")
-_TOOLKIT = flags.DEFINE_string(
-    "toolkit", None, "Folder `annos` of the LaSOT or TNL2K toolkit: flags of absence, attributes."
-)
-_PARTIAL = flags.DEFINE_bool("partial", False, "Score the sequences that all trackers have.")
-_DRAWS = flags.DEFINE_integer("draws", bootstrap.DRAWS, "Bootstrap samples.", lower_bound=100)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the bootstrap samples.")
+flags.adopt_module_key_flags(score_flags)  # so that --help lists them
 _OUTPUT = flags.DEFINE_string("output", None, "Folder that receives scores.md, .csv and .json.")
-flags.mark_flags_as_required(["benchmark", "results"])
 
 
 def main(argv: list[str]) -> int:
     """Prints the tables, writes them, and returns the exit status."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; everything is given as --flag=value")
-    scores = collect_scores(
-        _BENCHMARK.value,
-        _RESULTS.value,
-        root=_ROOT.value,
-        rules=_RULES.value,
-        toolkit=_TOOLKIT.value,
-        partial=_PARTIAL.value,
-        draws=_DRAWS.value,
-        seed=_SEED.value,
-    ).scores
+    scores = score_flags.collect_named().scores
     print(markdown(scores), end="")
     if _OUTPUT.value:
         folder = Path(_OUTPUT.value)
