@@ -21,6 +21,7 @@ from orbax.checkpoint import checkpoint_managers as managers
 
 from esat_jax.atomic import check_writable
 from esat_jax.config_differences import OtherConfigError, check_same_config
+from esat_jax.sharding import abstract
 
 NOT_VALIDATED = -1.0  # the IoU of checkpoints without validation: less than any
 
@@ -161,7 +162,7 @@ class Checkpoints:
         """The state and the data state. The config comes first: another one has other arrays."""
         config = ocp.args.Composite(config=ocp.args.JsonRestore())
         parts = ocp.args.Composite(
-            state=ocp.args.StandardRestore(_abstract(like)), data=ocp.args.JsonRestore()
+            state=ocp.args.StandardRestore(abstract(like)), data=ocp.args.JsonRestore()
         )
         with _quiet_readers():
             found = self._manager.restore(step, args=config)["config"]
@@ -193,13 +194,7 @@ def save_state(path: str | Path, state: State) -> None:
 def restore_state(path: str | Path, like: State) -> State:
     """Reads what save_state wrote; `like` as in Checkpoints.restore."""
     with ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(Path(path).absolute(), _abstract(like))
-
-
-def _abstract(like: State) -> State:
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like
-    )
+        return checkpointer.restore(Path(path).absolute(), abstract(like))
 
 
 def _forget_unreadable_ious(folder: Path) -> None:

@@ -49,6 +49,13 @@ def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arra
     return placed
 
 
+def abstract(tree: Any) -> Any:  # noqa: ANN401 any pytree
+    """Shapes, types and places of a tree's arrays, without the arrays."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), tree
+    )
+
+
 def state_sharding(state_shapes: Any, mesh: Mesh, fsdp: bool) -> Any:  # noqa: ANN401 any pytree
     """The place of every array of a training state, as a tree of NamedSharding.
 

@@ -7,6 +7,8 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
+from esat_jax.sharding import abstract
+
 State = TypeVar("State")
 TrainStep = Callable[[State, Mapping[str, jax.Array], float], tuple[State, dict[str, jax.Array]]]
 
@@ -44,9 +46,7 @@ class StepPrograms:
     def __init__(self, step: Callable, *examples: object) -> None:
         """Args: step: as `guarded` returns; examples: state, healthy and batch, types only."""
         self._step = step
-        self._examples = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), examples
-        )
+        self._examples = abstract(examples)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
         self._programs: dict[float, Future] = {}
 
