@@ -27,6 +27,19 @@ def focal_loss(score_map: jax.Array, score_target: jax.Array) -> jax.Array:
     return total / jnp.maximum(positive.sum(), 1)
 
 
+def box_losses(
+    box_cxcywh: jax.Array, true_cxcywh: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Compares boxes [B, 4] with the true ones, which are clamped to the crop. Source: OSTrack.
+
+    Returns: IoU [B], and the means of 1 - GIoU and of the corners' absolute differences.
+    """
+    pred_xyxy = cxcywh_to_xyxy(box_cxcywh)
+    true_xyxy = jnp.clip(cxcywh_to_xyxy(true_cxcywh), 0.0, 1.0)
+    iou, giou = iou_and_giou(pred_xyxy, true_xyxy)
+    return iou, (1 - giou).mean(), jnp.abs(pred_xyxy - true_xyxy).mean()
+
+
 def position_loss(logits: jax.Array, labels: jax.Array, valid: jax.Array) -> jax.Array:
     """Mean cross entropy over the tokens that count (Eq. 3 and 4).
 
@@ -58,14 +71,8 @@ def tracking_loss(
     """
     if on_removed not in ("ignore", "include"):
         raise ValueError(f"spl.on_removed is 'ignore' or 'include', got {on_removed!r}")
-    pred_xyxy = cxcywh_to_xyxy(out.box_cxcywh)
-    true_xyxy = jnp.clip(cxcywh_to_xyxy(batch["box_cxcywh"]), 0.0, 1.0)
-    iou, giou = iou_and_giou(pred_xyxy, true_xyxy)
-    terms = {
-        "focal": focal_loss(out.score_map, batch["score_target"]),
-        "giou": (1 - giou).mean(),
-        "l1": jnp.abs(pred_xyxy - true_xyxy).mean(),
-    }
+    iou, giou, l1 = box_losses(out.box_cxcywh, batch["box_cxcywh"])
+    terms = {"focal": focal_loss(out.score_map, batch["score_target"]), "giou": giou, "l1": l1}
     if out.abs_logits is not None:
         counted = out.kept if on_removed == "ignore" else jnp.ones_like(out.kept)
         template = jnp.ones((counted.shape[0], out.tokens.shape[1] - counted.shape[1]), bool)
@@ -77,9 +84,7 @@ def tracking_loss(
     total = terms["focal"] + sum(weights[n] * terms[n] for n in terms if n != "focal")
     if weights.get("true_cell"):
         true_cell, _ = decode_boxes(batch["score_target"], out.size_map, out.offset_map)
-        pred_xyxy = cxcywh_to_xyxy(true_cell)
-        terms["giou_true_cell"] = (1 - iou_and_giou(pred_xyxy, true_xyxy)[1]).mean()
-        terms["l1_true_cell"] = jnp.abs(pred_xyxy - true_xyxy).mean()
-        for name in ("giou", "l1"):
-            total += weights["true_cell"] * weights[name] * terms[f"{name}_true_cell"]
+        _, giou, l1 = box_losses(true_cell, batch["box_cxcywh"])
+        terms |= {"giou_true_cell": giou, "l1_true_cell": l1}
+        total += weights["true_cell"] * (weights["giou"] * giou + weights["l1"] * l1)
     return total, {"total": total, **terms, "iou": iou.mean()}

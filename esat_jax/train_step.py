@@ -13,12 +13,11 @@ import optax
 from jax.sharding import Mesh
 
 from esat_jax import sharding
-from esat_jax.losses import tracking_loss
+from esat_jax.losses import box_losses, tracking_loss
 from esat_jax.micro_batches import MicroBatches
 from esat_jax.models.encoder import Encoded
 from esat_jax.models.esat import ESAT, TrackerOutput, make_model
 from esat_jax.models.patches import MEAN, STD
-from esat_jax.ops.boxes import cxcywh_to_xyxy, iou_and_giou
 from esat_jax.optimizer import learning_rates, make_optimizer
 from esat_jax.train_state import TrainState, plain, state_places
 
@@ -103,8 +102,7 @@ def make_eval_step(config: Mapping, mesh: Mesh) -> Callable[[TrainState, dict, f
                 template_box_cxcywh=frames["template_box_cxcywh"],
                 keep_ratio=keep_ratio,
             )
-        true_xyxy = jnp.clip(cxcywh_to_xyxy(frames["box_cxcywh"]), 0.0, 1.0)
-        iou, _ = iou_and_giou(cxcywh_to_xyxy(out.box_cxcywh), true_xyxy)
+        iou, _, _ = box_losses(out.box_cxcywh, frames["box_cxcywh"])
         pair_iou = iou.reshape(batch["search"].shape[:2]).mean(axis=1)
         return {**_loss(config, out, frames)[1], "pair_iou": pair_iou}
 
