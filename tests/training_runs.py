@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+import kept_programs
 from esat_jax.checkpoints import restore_state
 from esat_jax.metric_log import read_rows
 from esat_jax.sharding import make_mesh
@@ -44,8 +45,7 @@ def overrides(**keys):
 def environment(cache, devices=1):
     """Of a process that keeps its compiled programs in a folder."""
     return os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        **kept_programs.variables(cache),
         "XLA_FLAGS": f"{QUICK_COMPILER} --xla_force_host_platform_device_count={devices}",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import detweights
+import kept_programs
 from esat_jax.evaluation.manifest import read_frame_scores
 from esat_jax.evaluation.result_files import read_results, read_times
 from esat_jax.tracker import Tracker
@@ -63,11 +64,7 @@ def videos(tmp_path):
 def start(weights, videos, output, programs, *arguments):
     command = [sys.executable, "-m", "launch.evaluate", f"--weights={weights}"]
     command += [f"--benchmark=folders:{videos}", f"--output={output}", *arguments]
-    environment = {
-        "ESAT_CACHE": str(programs / "indexes"),
-        "JAX_COMPILATION_CACHE_DIR": str(programs),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    environment = {"ESAT_CACHE": str(programs / "indexes"), **kept_programs.variables(programs)}
     return subprocess.Popen(
         command,
         cwd=ROOT,

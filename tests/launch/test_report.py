@@ -15,6 +15,7 @@ import pytest
 
 import detweights
 import headless_chromium
+import kept_programs
 import score_fixtures as given
 import small_datasets as small
 from esat_jax.evaluation.manifest import Maker, ResultFolder, file_sha256
@@ -34,11 +35,7 @@ MARKUP_WITHOUT_END = {"meta", "link", "input", "img", "br"}
 
 def run(tool, *arguments, cache):
     command = [sys.executable, "-m", f"launch.{tool}", *map(str, arguments)]
-    environment = {
-        "ESAT_CACHE": str(cache / "indexes"),
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    environment = {"ESAT_CACHE": str(cache / "indexes"), **kept_programs.variables(cache)}
     return subprocess.run(
         command,
         cwd=ROOT,
