@@ -87,8 +87,10 @@ def collect_scores(
 def named_paths(results: Collection[str]) -> dict[str, str]:
     """{tracker: path} of `NAME=PATH` or `PATH`, whose last part is the name then.
 
-    Raises: ValueError for two trackers of one name.
+    Raises: ValueError for two trackers of one name, and for none.
     """
+    if not any(results):
+        raise ValueError("--results names no folder of results; write --results=NAME=FOLDER.")
     paths: dict[str, str] = {}
     for text in results:
         name, equals, path = text.partition("=")

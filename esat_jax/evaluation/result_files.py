@@ -77,14 +77,18 @@ def write_results(
 def result_path(
     root: str | Path, benchmark: str, tracker: str, sequence: str, run: int = 1
 ) -> Path:
-    """Where `write_result` puts the boxes of a sequence."""
+    """Where `write_result` puts the boxes of a sequence.
+
+    Raises: ValueError if `tracker` could not be the name of a file.
+    """
     form = find_benchmark(benchmark).boxes
-    return Path(root, form.format(tracker=tracker, sequence=sequence, run=run))
+    return Path(root, form.format(tracker=_checked(tracker), sequence=sequence, run=run))
 
 
 def times_path(root: str | Path, benchmark: str, tracker: str, sequence: str) -> Path:
-    """Where `write_result` puts the times of a sequence."""
-    return Path(root, find_benchmark(benchmark).times.format(tracker=tracker, sequence=sequence))
+    """Where `write_result` puts the times of a sequence. Raises: as `result_path`."""
+    form = find_benchmark(benchmark).times
+    return Path(root, form.format(tracker=_checked(tracker), sequence=sequence))
 
 
 def read_results(
@@ -112,7 +116,7 @@ def read_runs(
     if missing:
         raise ValueError(
             f"{path}: {len(missing)} of the {len(names)} sequences of {benchmark} have no result: "
-            f"{shortened(missing)}."
+            f"{shortened(missing)}. --partial scores the others."
         )
     return {
         name: [parse_boxes(read(), where) for where, read in runs.values()]
@@ -208,6 +212,13 @@ def _guessed_names(files: Files) -> list[str]:
         names[counted[1] if is_run else where.stem] = None
     times = {f"{name}_time" for name in names}
     return [name for name in names if name not in times]
+
+
+def _checked(tracker: str) -> str:
+    """Its own name; others would lead to other folders, "" even to the root of the disk."""
+    if tracker in ("", ".", "..") or "/" in tracker or "\\" in tracker:
+        raise ValueError(f"a tracker's name is a part of file names, such as esat; got {tracker!r}.")
+    return tracker
 
 
 def _write(path: Path, lines: list[str]) -> None:

@@ -74,6 +74,13 @@ def test_a_result_that_is_none_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("tracker", ["", ".", "..", "a/b", "/a", "..\\a"])
+def test_a_tracker_whose_name_leads_elsewhere_is_refused(tmp_path, tracker):
+    with pytest.raises(ValueError, match="a tracker's name is a part of file names, such as esat"):
+        write_result(tmp_path, "otb", tracker, "Car1", BOXES, np.array([0.1, 0.1]))
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_interrupted_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     path = write_result(tmp_path, "otb", "t", "a", BOXES)
     monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))

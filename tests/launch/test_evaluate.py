@@ -227,6 +227,7 @@ def test_wrong_input_ends_in_one_sentence_and_writes_nothing(weights, videos, pr
         ("--part=3/2", "--part is 1/3, 2/3 or 3/3 for three parts, for example; got '3/2'."),
         (f"--weights={videos / 'first/groundtruth.txt'}", "groundtruth.txt"),
         ("--sequences=first,fourth", "has no sequence 'fourth'"),
+        ("--tracker=", "a tracker's name is a part of file names, such as esat; got ''."),
     ]:
         status, printed, errors = finish(start(weights, videos, output, programs, change))
         assert (status, printed) == (1, ""), errors

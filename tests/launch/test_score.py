@@ -175,7 +175,8 @@ def test_missing_results_are_an_error_unless_partial_is_said(root, tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith(
         f"error: {tmp_path}: 6 of the 8 sequences of lasot_test have no result: "
-        f"{LASOT['occl-1']}, {LASOT['border-1']}, {LASOT['beyond-1']} and 3 more.\n"
+        f"{LASOT['occl-1']}, {LASOT['border-1']}, {LASOT['beyond-1']} and 3 more. --partial scores "
+        "the others.\n"
     )
     done = score(*args, "--partial", cache=root / "cache")
     assert done.returncode == 0, done.stderr
@@ -201,6 +202,10 @@ def test_wrong_input_is_one_sentence(root, tmp_path):
         (
             ("--benchmark=lasot_test", "--results=x", "--rules=ostrack,mine"),
             "error: unknown rules ['mine']; there are ostrack, pytracking, lasot_toolkit,",
+        ),
+        (
+            ("--benchmark=lasot_test", "--results="),
+            "error: --results names no folder of results; write --results=NAME=FOLDER.",
         ),
         (
             ("--benchmark=lasot_test", f"--results={tmp_path / 'none'}"),
