@@ -77,7 +77,7 @@ def _score_table(scores: Scores) -> Iterator[str]:
     for title, rule, measure in shown_rows(scores):
         cells = [interval_text(board.interval(rule, measure)) for board in scores.boards.values()]
         rows.append((title, RULES[rule].title, *cells))
-    return _aligned(_said_once(rows), text_columns=2)
+    return aligned_rows(_said_once(rows), text_columns=2)
 
 
 def _comparison(scores: Scores, name: str, other: str) -> Iterator[str]:
@@ -87,7 +87,7 @@ def _comparison(scores: Scores, name: str, other: str) -> Iterator[str]:
         bounds = NOTHING if math.isnan(interval.low) else bounds
         verdict = bootstrap.verdict(interval.low, interval.high)
         rows.append((title, RULES[rule].title, verdict, signed_text(interval.value), bounds))
-    return _aligned(_said_once(rows), text_columns=3)
+    return aligned_rows(_said_once(rows), text_columns=3)
 
 
 def differences(scores: Scores, name: str, other: str) -> Iterator[tuple[str, str, str, Interval]]:
@@ -128,7 +128,7 @@ def _attribute_blocks(scores: Scores) -> list[str]:
         ]
         rows.append((attribute, str(len(names)), *values))
     title = f"## By attribute: {scoreboard.QUANTITIES[0][0]}, {RULES[rule].title}"
-    return [title, "\n".join(_aligned(rows, text_columns=1))]
+    return [title, "\n".join(aligned_rows(rows, text_columns=1))]
 
 
 def all_remarks(scores: Scores) -> Iterator[str]:
@@ -141,7 +141,7 @@ def all_remarks(scores: Scores) -> Iterator[str]:
         yield f"{name}: {speed:.1f} frames/s by its files of times (mean of 1 / t)."
 
 
-def _aligned(rows: Iterable[tuple[str, ...]], text_columns: int) -> Iterator[str]:
+def aligned_rows(rows: Iterable[tuple[str, ...]], text_columns: int) -> Iterator[str]:
     """Lines of a Markdown table whose columns are as wide as they need; numbers to the right."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
