@@ -113,5 +113,5 @@ def repeat_good_rows(boxes_xywh: np.ndarray, bad: np.ndarray) -> np.ndarray:
     Args: boxes_xywh [F, 4]; bad: bool [F].
     """
     rows = np.arange(len(boxes_xywh))
-    source = np.maximum.accumulate(np.where(bad & (rows > 0), 0, rows))
+    source = np.maximum.accumulate(np.where(bad, 0, rows))
     return boxes_xywh[source]

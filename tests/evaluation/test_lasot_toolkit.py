@@ -85,6 +85,23 @@ def test_odd_sets_of_sequences_are_treated_as_the_toolkit_does(case, first_absen
         assert found == pytest.approx(expected, abs=1e-12)
 
 
+BOX, NAN = [10.0, 10, 20, 20], [np.nan] * 4
+
+
+def test_a_bad_row_stays_where_the_truth_is_nan_and_is_what_the_next_one_copies():
+    truth = Truth(np.array([BOX, NAN, BOX]))
+    overlap, distance, _ = lasot_toolkit.frame_errors(truth, np.array([BOX, NAN, NAN]))
+    np.testing.assert_array_equal(overlap, [1, -1, np.nan])
+    np.testing.assert_array_equal(distance, [0, -1, np.nan])
+
+
+def test_minimum_and_maximum_pass_over_nan():
+    boxes = np.array([[np.nan, 10, 20, 20], [0, 0, 0, 0], BOX])  # row 2 copies the given box
+    overlap, distance, _ = lasot_toolkit.frame_errors(Truth(np.array([BOX] * 3)), boxes)
+    np.testing.assert_array_equal(overlap, [1, 1, 1])
+    np.testing.assert_array_equal(distance, [0, np.nan, 0])
+
+
 def test_short_and_missing_results_are_refused():
     truths = given.truths("A", names=["plain-1"])
     with pytest.raises(ValueError, match="plain-1: 115 rows for 120 frames"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import score_fixtures as given
-from esat_jax.evaluation import ostrack, pytracking
+from esat_jax.evaluation import ope, ostrack, pytracking
 from esat_jax.evaluation.scores import Truth
 
 CODES = {"ostrack": ostrack, "pytracking": pytracking}
@@ -128,6 +128,30 @@ def test_the_worked_example_of_a_target_at_the_border():
         truth = Truth(truth_xywh, absent if tag.startswith("lasot") else None)
         scores = module.score({"x": truth}, {"x": np.array(boxes, float)}, tag)
         assert tuple(scores[key] for key in SCORES) == pytest.approx(expected, abs=5e-5)
+
+
+def test_thresholds_of_overlap_are_to_the_last_bit_those_of_the_code():
+    expected = [0.05 * k for k in range(21)]
+    expected[13], expected[15] = 0.6500000000000001, 0.7500000000000001  # as torch.arange sums
+    assert ope.OVERLAPS.tolist() == expected
+
+
+def test_an_empty_box_stays_where_the_truth_is_nan_and_is_what_the_next_one_copies():
+    truth = Truth(np.array([[10.0, 10, 20, 20], [np.nan] * 4, [10, 10, 20, 20]]))
+    boxes = np.array([[10.0, 10, 20, 20], [0, 0, 0, 0], [0, 0, 0, 0]])
+    assert ostrack.frame_errors(truth, boxes, "uav").overlap.tolist() == [1, -1, 0]
+    seen = Truth(np.array([[10.0, 10, 20, 20]] * 3))
+    assert ostrack.frame_errors(seen, boxes, "uav").overlap.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("row", [0, 1, 3])  # the given box, an absent frame, beyond the end
+@pytest.mark.parametrize("column", range(4))
+def test_nan_is_refused_wherever_it_is(row, column):
+    truth = Truth(np.array([[10.0, 10, 20, 20], [0, 0, 0, 0], [10, 10, 20, 20]]))
+    boxes = np.tile([10.0, 10, 20, 20], (4, 1))
+    boxes[row, column] = np.nan
+    with pytest.raises(ValueError, match=rf"x: row {row + 1} is .*nan.*; this rule takes no"):
+        ostrack.frame_errors(truth, boxes, "otb", "x")
 
 
 def test_a_missing_result_and_an_unknown_tag_are_named():

@@ -162,6 +162,13 @@ def test_runs_of_got10k_and_columns_of_their_times(tmp_path):
     np.testing.assert_array_equal(times["G_1"], [[0.1, 0.2], [0.3, 0.4]])
 
 
+def test_a_sequence_called_time_is_not_taken_for_times(tmp_path):
+    write_results(tmp_path, "trackingnet_test", "t", {"a": BOXES, "a_time": BOXES})
+    assert read_times(tmp_path, "trackingnet_test", ["a", "a_time"]) == {}
+    write_result(tmp_path, "trackingnet_test", "t", "a_time", BOXES, np.array([0.5, 0.25]))
+    assert list(read_times(tmp_path, "trackingnet_test", ["a", "a_time"])) == ["a_time"]
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

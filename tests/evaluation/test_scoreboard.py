@@ -51,6 +51,41 @@ def test_flags_of_absence_reach_ostrack_only_where_its_readers_have_them():
         assert 100 * board.scores["ostrack"]["AUC"] == pytest.approx(expected, abs=0.01)
 
 
+def test_all_runs_count_for_got10k_and_the_first_for_the_others():
+    truths, results = given.truths("B"), given.results("B", "good")
+    several = {name: [rows] for name, rows in results.items()}
+    several["plain-1"].append(given.result("B", "mediocre", "plain-1"))
+    board = score_tracker(truths, several, "otb", draws=100)
+    numbers = given.NUMBERS["got10k"]["edge"]["good_plus_mediocre_as_second_run_of_plain-1"]
+    assert board.scores["got10k"]["AO"] == pytest.approx(numbers["AO"], abs=1e-12)
+    first = {name: [rows] for name, rows in results.items()}
+    once = score_tracker(truths, first, "otb", draws=100)
+    for rule in set(RULES) - {"got10k"}:
+        for measure in board.scores[rule].measures:
+            assert board.scores[rule][measure] == once.scores[rule][measure]
+
+
+def test_coverage_is_shown_where_trackingnets_rule_is_the_benchmarks_own():
+    truths = given.truths("B", names=NAMES)
+    board = score_tracker(truths, runs("good"), "trackingnet", ("ostrack", "trackingnet"), 100)
+    for benchmark, rule, count in (("trackingnet_test", "trackingnet", 1), ("otb", "", 0)):
+        table = markdown(Scores(benchmark, rule, truths, 3, {"t": board}, draws=100))
+        assert table.count("| coverage ") == count
+
+
+def test_a_sequence_that_its_rule_leaves_out_has_no_value():
+    absent = np.array([1, 0, 0], bool)  # without the first frame, a tracker can miss everything
+    truths = {name: Truth(np.tile([5.0, 5, 10, 10], (3, 1)), absent) for name in "ab"}
+    results = {"a": [np.tile([500.0, 5, 10, 10], (3, 1))], "b": [truths["b"].boxes_xywh]}
+    board = score_tracker(truths, results, "lasot", ("lasot_toolkit",), 100)
+    scores = Scores("lasot_test", "lasot_toolkit", truths, 2, {"t": board}, draws=100)
+    lines = csv_text(scores).splitlines()
+    assert "t,lasot_toolkit,AUC,a,1,,," in lines
+    assert any(line.startswith("t,lasot_toolkit,AUC,b,1,0.6") for line in lines)
+    values = as_json(scores)["trackers"]["t"]["rules"]["lasot_toolkit"]["per_sequence"]["AUC"]
+    assert values == [None, pytest.approx(2 / 3 * 20 / 21)]
+
+
 def test_missing_sequences_are_never_left_out():
     truths = given.truths("B", names=NAMES)
     with pytest.raises(ValueError, match="1 of 3 sequences have no result"):
