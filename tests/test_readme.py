@@ -14,7 +14,10 @@ ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [
     page for folder in (".", "docs", "benchmarks") for page in sorted((ROOT / folder).glob("*.md"))
 ]
-SHELL_WORDS = {"cd", "git", "pip", "python3", ".venv/bin/pip", "source", ".venv/bin/pre-commit"}
+SHELL_WORDS = {
+    *("cd", "git", "pip", "python3", "source"),
+    *(".venv/bin/pip", ".venv/bin/pre-commit", ".venv-peers/bin/pip"),
+}
 
 
 def commands():
