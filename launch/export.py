@@ -55,7 +55,9 @@ def main(argv: list[str]) -> None:
         variables, part = initial_variables(config, config["seed"]), "every part"
     target, dtype = _TARGET.value, _DTYPE.value
     try:
-        description = export_tracker(output, config, variables, target=target, dtype=dtype)
+        description = export_tracker(
+            output, config, variables, target=target, dtype=dtype, random_part=part
+        )
         box_px, score = largest_differences(output, config, variables, target=target)
     except ModuleNotFoundError as error:
         raise ValueError(

@@ -28,6 +28,7 @@ from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
 from data_pipeline.crop import check_box_xywh
+from esat_jax.adapters.any_tracker import AnyTracker, load_tracker
 from esat_jax.drawing import LOST_RGB, OTHER_RGB, TRACKED_RGB, draw_box
 from esat_jax.frame_sinks import FolderSink, VideoSink, write_rows
 from esat_jax.frame_sources import Frame, FrameSource, open_source
@@ -36,7 +37,11 @@ from esat_jax.tracker import Prediction, Tracker, frame_size
 from esat_jax.weights import load_initial_paths, random_part
 from launch import errors
 
-_WEIGHTS = flags.DEFINE_string("weights", None, "File of the tracker's weights and config.")
+_WEIGHTS = flags.DEFINE_string(
+    "weights",
+    None,
+    "File of the tracker's weights and config, or folder of launch.export --target=onnx.",
+)
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Instead of --weights: the tracker of this config file with random weights."
 )
@@ -105,7 +110,7 @@ class Recorder:
 
 
 def track(
-    tracker: Tracker,
+    tracker: AnyTracker,
     source: FrameSource,
     first: Frame,
     box_xywh: np.ndarray,
@@ -139,12 +144,14 @@ def track(
         recorder.add(frame, last, "tracked")
 
 
-def make_tracker(weights: str | None, config: ConfigDict | None) -> tuple[Tracker, str]:
+def make_tracker(weights: str | None, config: ConfigDict | None) -> tuple[AnyTracker, str]:
     """The tracker, and a note to show with its boxes: a warning where its weights are random."""
     if bool(weights) == bool(config):
         raise ValueError("give either --weights=FILE, or --config=FILE for random weights.")
     if weights:
-        tracker, part = Tracker.from_weights(weights), random_part(load_initial_paths(weights))
+        tracker = load_tracker(weights)
+        exported = Path(weights).is_dir()
+        part = tracker.random_part if exported else random_part(load_initial_paths(weights))
         return tracker, f"{part} is random: {NOTHING}" if part else ""
     variables = initial_variables(config.to_dict(), config.seed)
     return Tracker(config, variables), RANDOM
@@ -202,7 +209,7 @@ def _draw_with_mouse(image: np.ndarray) -> np.ndarray:
 
 
 def _report(
-    recorder: Recorder, source: FrameSource, tracker: Tracker, paths: list[Path], *, whole: bool
+    recorder: Recorder, source: FrameSource, tracker: AnyTracker, paths: list[Path], *, whole: bool
 ) -> None:
     frames, damaged = len(recorder.rows), recorder.damaged
     print(f"{frames} frames: {recorder.lost} lost, {len(damaged)} damaged.", end=" ")

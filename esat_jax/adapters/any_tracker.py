@@ -11,6 +11,8 @@ from esat_jax.target import Prediction
 class AnyTracker(Protocol):
     """`esat_jax.tracker.Tracker` or `esat_jax.exporting.onnx_tracker.OnnxTracker`."""
 
+    compile_seconds: float
+
     def initialize(self, frame: np.ndarray, box_xywh: np.ndarray) -> None:
         """Takes the target in this box (px) of a uint8 RGB frame."""
 
@@ -32,5 +34,9 @@ def load_tracker(path: str | Path) -> AnyTracker:
         from esat_jax.tracker import Tracker
 
         return Tracker.from_weights(path)
-    except (OSError, ModuleNotFoundError) as error:
-        raise ValueError(f"{path}: no tracker could be made of it: {error}.") from error
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{path}: {error.name} is not installed: pip install -r requirements-export.txt."
+        ) from error
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}." if error.strerror else str(error)) from error

@@ -24,13 +24,20 @@ PLATFORMS = ("cpu", "cuda", "tpu")  # of a StableHLO file
 
 
 def export_tracker(
-    folder: str | Path, config: Mapping, variables: Mapping, *, target: str, dtype: str
+    folder: str | Path,
+    config: Mapping,
+    variables: Mapping,
+    *,
+    target: str,
+    dtype: str,
+    random_part: str = "",
 ) -> dict:
     """Writes template.* and search.*, and last export.json, which tells that all is whole.
 
     Args:
       config: plain nested dict with the keys of configs/base.py; variables: fit it.
       target: "onnx" or "stablehlo"; dtype: one of `TARGETS[target]`.
+      random_part: of the network, in words, for who tracks with it.
     Returns: what export.json holds.
     Raises: ValueError for a type that the target does not have, ImportError without `onnx`.
     """
@@ -45,6 +52,7 @@ def export_tracker(
         "dtype": dtype,
         "versions": {"esat_jax": __version__, "jax": jax.__version__},
         "config": dict(config),
+        "random_part": random_part,
         "graphs": {},
     }
     (folder / DESCRIPTION).unlink(missing_ok=True)

@@ -17,6 +17,7 @@ class OnnxTracker:
 
     Attributes:
       config: of the exported tracker.
+      random_part: of its network, in words; "" if none is.
       compile_seconds: what reading the files and the first run took.
     """
 
@@ -35,6 +36,7 @@ class OnnxTracker:
         start = time.perf_counter()
         description = read_description(folder, "onnx")
         self.config = description["config"]
+        self.random_part = description.get("random_part", "")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._sessions = {

@@ -1,6 +1,8 @@
+import pathlib
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ onnx = pytest.importorskip("onnx", reason="needs requirements-export.txt")
 from esat_jax.exporting.files import export_tracker  # noqa: E402
 from esat_jax.exporting.onnx_tracker import OnnxTracker  # noqa: E402
 
+ROOT = pathlib.Path(__file__).parents[2]
 FRAMES = 101
 
 
@@ -96,6 +99,44 @@ def test_adapters_take_the_folder(exported):
     assert isinstance(tracker, OnnxTracker)
     with pytest.raises(ValueError, match="there is no whole export here"):
         load_tracker(exported[0].parent)
+
+
+def test_launch_track_takes_the_folder(exported, steady, clip, tmp_path):
+    frames, boxes_xywh = clip[0][:6], clip[1]
+    (tmp_path / "frames").mkdir()
+    for number, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / f"frames/{number}.png"), frame[..., ::-1])
+    folder = tmp_path / "export"
+    description = export_tracker(
+        folder, *steady, target="onnx", dtype=exported[1], random_part="the box head"
+    )
+    command = [sys.executable, "-m", "launch.track", f"--weights={folder}", "--annotated=none"]
+    command += [f"--source={tmp_path / 'frames'}", f"--output={tmp_path / 'out'}"]
+    command += [f"--box={','.join(map(str, boxes_xywh[0]))}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("WARNING: the box head is random: the boxes mean nothing.") == 2
+    tracker = OnnxTracker(folder)
+    tracker.initialize(frames[0], boxes_xywh[0])
+    rows = [boxes_xywh[0], *(tracker.update(frame).box_xywh for frame in frames[1:])]
+    np.testing.assert_allclose(
+        np.loadtxt(tmp_path / "out/boxes.txt", delimiter=","), rows, atol=1e-3
+    )
+    (folder / description["graphs"]["search"]["file"]).write_bytes(b"")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        f"error: {folder}/search.onnx: missing or damaged; export it again.\n"
+    )
+
+
+def test_what_holds_no_tracker_is_told_in_a_sentence(exported, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"none: there is no such file\.$"):
+        load_tracker(tmp_path / "none")
+    monkeypatch.delitem(sys.modules, "esat_jax.exporting.onnx_tracker")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match="onnxruntime is not installed: pip install -r requirem"):
+        load_tracker(exported[0])
 
 
 def test_tracking_with_onnx_does_not_need_jax():
