@@ -217,7 +217,9 @@ def _guessed_names(files: Files) -> list[str]:
 def _checked(tracker: str) -> str:
     """Its own name; others would lead to other folders, "" even to the root of the disk."""
     if tracker in ("", ".", "..") or "/" in tracker or "\\" in tracker:
-        raise ValueError(f"a tracker's name is a part of file names, such as esat; got {tracker!r}.")
+        raise ValueError(
+            f"a tracker's name is a part of file names, such as esat; got {tracker!r}."
+        )
     return tracker
 
 

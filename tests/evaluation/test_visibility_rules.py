@@ -1,4 +1,4 @@
-"""Which frames without a target count as hits: by benchmark, as its codes' readers and rules say."""
+"""Which frames without a target count as hits: by benchmark, as its codes have it."""
 
 import numpy as np
 import pytest
