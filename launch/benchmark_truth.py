@@ -8,6 +8,7 @@ from data_pipeline.scoring_facts import read_scoring_facts
 from data_pipeline.stores import open_store
 from esat_jax.evaluation.benchmarks import find_benchmark
 from esat_jax.evaluation.scores import Truth
+from launch.attributes import read_attributes
 
 
 def read_truths(
@@ -21,7 +22,7 @@ def read_truths(
     Args:
       name, root: as in `data_pipeline.datasets.make_dataset`.
       toolkit: the folder `annos` of the MATLAB toolkit of LaSOT or TNL2K, for its flags of absence
-        and its attributes.
+        and its attributes, or the folder `anno` of OTB's, for its attributes.
       sequences: names of some of them, by default all.
     Raises: ValueError if the truth is kept by a server, if a sequence is unknown, or for files that
       cannot be used.
@@ -32,23 +33,15 @@ def read_truths(
             f"the truth of {name} is kept by its server: python -m launch.submit makes the file "
             "that is sent there."
         )
+    if toolkit is not None and not benchmark.toolkit:
+        raise ValueError(f"--toolkit: there is none for {name}; LaSOT, TNL2K and OTB have one.")
     dataset = make_dataset(name, root)
     annos = None if toolkit is None else open_store(toolkit)
     chosen = dataset if sequences is None else [dataset.find(name) for name in sequences]
     truths = {}
     for sequence in chosen:
-        facts = read_scoring_facts(sequence, annos)
-        attributes = None
-        if facts.attributes is not None:
-            columns = benchmark.attributes
-            if len(facts.attributes) != len(columns):
-                raise ValueError(
-                    f"{sequence.name}: expected {len(columns)} attributes of {name}, "
-                    f"{', '.join(columns)}, got {len(facts.attributes)}."
-                )
-            attributes = tuple(
-                column for column, flag in zip(columns, facts.attributes, strict=True) if flag
-            )
+        facts = read_scoring_facts(sequence, annos if benchmark.toolkit == "flags" else None)
+        attributes = read_attributes(sequence, benchmark, facts.attributes, annos)
         truths[sequence.name] = Truth(
             sequence.boxes_xywh, facts.absent, facts.cover, facts.frame_size, attributes
         )

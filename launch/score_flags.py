@@ -14,7 +14,9 @@ ROOT = flags.DEFINE_string("root", "", "Folder of all data sets; by default $ESA
 RESULTS = flags.DEFINE_list("results", None, "Folders or archives of results, or NAME=PATH.")
 _RULES = flags.DEFINE_list("rules", ["all"], f"Of {', '.join(RULES)}.")
 _TOOLKIT = flags.DEFINE_string(
-    "toolkit", None, "Folder `annos` of the LaSOT or TNL2K toolkit: flags of absence, attributes."
+    "toolkit",
+    None,
+    "Folder `annos` of the LaSOT or TNL2K toolkit: flags of absence, attributes; `anno` of OTB's.",
 )
 _PARTIAL = flags.DEFINE_bool("partial", False, "Score the sequences that all trackers have.")
 _DRAWS = flags.DEFINE_integer("draws", bootstrap.DRAWS, "Bootstrap samples.", lower_bound=100)

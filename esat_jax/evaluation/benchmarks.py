@@ -10,6 +10,7 @@ TNL2K_ATTRIBUTES = (
     *("CM", "ROT", "DEF", "FOC", "IV", "OV", "POC", "VC", "SV", "BC", "MB", "ARC", "LR", "FM"),
     *("AS", "TC", "MS"),
 )
+OTB_ATTRIBUTES = (*("IV", "OPR", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OV", "BC", "LR"),)
 UAV123_ATTRIBUTES = (*("SV", "ARC", "LR", "FM", "FOC", "POC", "OV", "BC", "IV", "VC", "CM", "SOB"),)
 
 
@@ -22,6 +23,8 @@ class Benchmark:
       boxes, times: paths of a sequence's files below a folder of results; `{run:03d}` counts runs.
       prefix: of sequence names, which the files of some toolkits have and those of others not.
       attributes: columns of its attribute files.
+      toolkit: what its own toolkit has beside the data set: "flags" of absence and attributes,
+        "attributes" alone, or "".
       rule: the rule of its own code or server, a key of `scoreboard.RULES`; "" if there is none.
       server: whether the truth is kept there, after the first frame.
     """
@@ -31,6 +34,7 @@ class Benchmark:
     times: str = "{tracker}/{sequence}_time.txt"
     prefix: str = ""
     attributes: tuple[str, ...] = ()
+    toolkit: str = ""
     rule: str = ""
     server: bool = False
 
@@ -53,6 +57,7 @@ def _lasot(tag: str, attributes: tuple[str, ...]) -> Benchmark:
         f"{folder}/{{sequence}}.txt",
         f"{folder}/{{sequence}}_time.txt",
         attributes=attributes,
+        toolkit="flags",
         rule="lasot_toolkit",
     )
 
@@ -82,7 +87,7 @@ BENCHMARKS = {
     "got10k_test": _got10k(server=True),
     "trackingnet_train": _trackingnet(server=False),
     "trackingnet_test": _trackingnet(server=True),
-    "otb": Benchmark("otb"),
+    "otb": Benchmark("otb", attributes=OTB_ATTRIBUTES, toolkit="attributes"),
     "uav123": Benchmark("uav", prefix="uav_", attributes=UAV123_ATTRIBUTES),
     "nfs": Benchmark("nfs", prefix="nfs_"),
     "folders": Benchmark("uav"),  # whose rule takes NaN for absent, as one's own videos do
