@@ -18,13 +18,23 @@ class Section:
     children: Sequence[object]
 
 
-def page(title: str, intro: str, trackers: Sequence[str], sections: Sequence[Section]) -> str:
-    """The whole file."""
+def page(
+    title: str,
+    intro: str,
+    trackers: Sequence[str],
+    sections: Sequence[Section],
+    *,
+    truth: bool = True,
+) -> str:
+    """The whole file. Args: truth: whether it shows true boxes, which the legend names then."""
     links = [element("a", section.title, href=f"#{section.key}") for section in sections]
     body = [
         element("header", element("h1", title), element("p", intro, class_="intro")),
         element(
-            "nav", element("div", *links, class_="links"), _legend(trackers), aria_label="sections"
+            "nav",
+            element("div", *links, class_="links"),
+            _legend(trackers, truth),
+            aria_label="sections",
         ),
         element("main", *map(_section, sections)),
         element("script", Html(_file("report.js"))),
@@ -50,9 +60,9 @@ def _section(section: Section) -> Html:
     return element("section", heading, join(section.children), id=section.key)
 
 
-def _legend(trackers: Sequence[str]) -> Html:
+def _legend(trackers: Sequence[str], truth: bool) -> Html:
     """What colours mean; a tick takes a tracker out of all plots and pictures."""
-    items = [_legend_item("truth", "truth")]
+    items = [_legend_item("truth", "truth")] if truth else []
     items += [_legend_item(name, f"t{place}") for place, name in enumerate(trackers)]
     return element("div", *items, class_="legend")
 
