@@ -46,13 +46,20 @@ def parse_numbers(data: bytes, where: str, columns: int | None = None) -> np.nda
     rows = []
     for number, fields in enumerate(map(_fields, lines), start=1):
         try:
-            rows.append([float(field) for field in fields])
+            rows.append(list(map(parse_number, fields)))
         except ValueError:
             rows.append([])
         if len(rows[-1]) != columns:
             form = "four numbers x,y,w,h" if columns == 4 else f"{columns} numbers"
             raise ValueError(f"{where}:{number}: expected {form}, got {quoted(fields)}.")
     return np.array(rows)
+
+
+def parse_number(field: str) -> float:
+    """One number. Raises: ValueError, also for 1_000, which Python alone takes for a number."""
+    if "_" in field:
+        raise ValueError(f"{field!r} is no number.")
+    return float(field)
 
 
 def parse_boxes(data: bytes, where: str) -> np.ndarray:
@@ -68,7 +75,7 @@ def box_flaws(boxes_xywh: np.ndarray, num_frames: int) -> Iterator[Flaw]:
     rows = len(boxes_xywh)
     if rows != num_frames:
         kind = "short" if rows < num_frames else "long"
-        yield Flaw(kind, f"{rows} rows for {num_frames} frames")
+        yield Flaw(kind, f"{row_count(rows)} for {num_frames} frames")
     sizes = boxes_xywh[:, 2:]
     for kind, found, what in (
         ("nan", np.isnan(boxes_xywh), "NaN"),
@@ -82,6 +89,11 @@ def box_flaws(boxes_xywh: np.ndarray, num_frames: int) -> Iterator[Flaw]:
             number = f"row {bad[0] + 1}" if len(bad) == 1 else f"{len(bad)} rows"
             first = "" if len(bad) == 1 else f", the first is row {bad[0] + 1}"
             yield Flaw(kind, f"{number} with {what}{first}: {box}")
+
+
+def row_count(rows: int) -> str:
+    """How many rows, in words."""
+    return "1 row" if rows == 1 else f"{rows} rows"
 
 
 def quoted(fields: Collection[str]) -> str:

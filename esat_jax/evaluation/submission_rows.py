@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from esat_jax.evaluation.result_rows import box_flaws, quoted
+from esat_jax.evaluation.result_rows import box_flaws, parse_number, quoted, row_count
 
 FASTEST, SLOWEST = 1e-4, 10.0  # seconds per frame that are believed in the median
 LONGEST = 600.0  # and of any frame, the first one and its compilation included
@@ -46,7 +46,7 @@ def time_findings(data: bytes, where: str, frames: int, runs: int) -> Iterator[F
         yield dataclasses.replace(seconds, kind="times") if seconds.kind == "columns" else seconds
         return
     if len(seconds) != frames:
-        yield Finding("times", where, f"{len(seconds)} rows for {frames} frames")
+        yield Finding("times", where, f"{row_count(len(seconds))} for {frames} frames")
     believed = (seconds >= 0) & (seconds <= LONGEST)
     if not believed.all():
         row = int(np.argmin(believed.all(axis=1)))
@@ -72,7 +72,7 @@ def _rows(data: bytes, where: str, columns: int) -> np.ndarray | Finding:
     for number, line in enumerate(lines, start=1):
         fields = line.split(",")
         try:
-            numbers.append([float(field) for field in fields])
+            numbers.append(list(map(parse_number, fields)))
         except ValueError:
             numbers.append([])
         if len(numbers[-1]) != columns:

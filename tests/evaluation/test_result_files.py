@@ -179,6 +179,7 @@ def test_a_sequence_called_time_is_not_taken_for_times(tmp_path):
         (b"1,2,3,4\n\n1,2,3,4\n", r"cat-1\.txt:2: expected four numbers x,y,w,h, got ''"),
         (b"x,y,w,h\n1,2,3,4\n", "got 'x,y,w,h'"),
         (b"1,,3,4\n", "got '1,,3,4'"),
+        (b"1_0,2,3,4\n", "got '1_0,2,3,4'"),
         (b"1" * 80 + b"\n", f"got '{'1' * 60} ...'"),
         ("1,2,3,4\n".encode("utf-16"), "binary"),
         (b"\x89PNG\r\n\x1a\n\0\0", "binary"),

@@ -180,6 +180,14 @@ GOT_ZIPS = {  # what is done to the right archive -> the one line that tells it
         lambda e: rows_1(e, 1, "x,y,w,h"),
         f"columns: {BOXES_1}: row 1 is 'x,y,w,h', expected x,y,w,h",
     ),
+    "numbers of Python alone": (
+        lambda e: rows_1(e, 3, "1_0,2,3,4"),
+        f"columns: {BOXES_1}: row 3 is '1_0,2,3,4', expected x,y,w,h",
+    ),
+    "one time for all frames": (
+        lambda e: e | {TIMES_1: lines(1, "0.2")},
+        f"times: {TIMES_1}: 1 row for 5 frames",
+    ),
     "an empty file": (lambda e: e | {BOXES_1: "\n"}, f"columns: {BOXES_1}: it is empty"),
     "a byte order mark": (
         lambda e: e | {BOXES_1: "\ufeff" + e[BOXES_1]},
