@@ -56,7 +56,7 @@ def frame_errors(
       has_valid_box: boxes [F, 4] -> bool [F].
       where: what messages call the result.
     Raises: ValueError where the codes stop: NaN or a negative size in the result, NaN in the truth
-      unless `tag` is "uav", a short result for "lasot".
+      unless `tag` is "uav", a short result for "lasot", an empty row beyond the last frame.
     """
     if tag not in TAGS:
         raise ValueError(f"unknown tag {tag!r}; there are {TAGS}.")
@@ -144,8 +144,14 @@ def _repaired(boxes_xywh: np.ndarray, truth_xywh: np.ndarray, tag: str, where: s
             f"{where}: the truth of frame {np.argmax(unknown) + 1} is NaN; this rule takes that "
             "for UAV123 only."
         )
-    boxes_xywh = boxes_xywh[: len(truth_xywh)]
     empty = (boxes_xywh[:, 2:] == 0).any(axis=1)
+    if empty[len(truth_xywh) :].any():
+        row = len(truth_xywh) + int(np.argmax(empty[len(truth_xywh) :]))
+        raise ValueError(
+            f"{where}: row {row + 1} has no size and is beyond the last of {len(truth_xywh)} "
+            "frames, where the code of this rule stops."
+        )
+    boxes_xywh, empty = boxes_xywh[: len(truth_xywh)], empty[: len(truth_xywh)]
     return repeat_good_rows(boxes_xywh, empty & ~unknown[: len(boxes_xywh)])
 
 

@@ -144,6 +144,15 @@ def test_an_empty_box_stays_where_the_truth_is_nan_and_is_what_the_next_one_copi
     assert ostrack.frame_errors(seen, boxes, "uav").overlap.tolist() == [1, 1, 1]
 
 
+def test_an_empty_row_beyond_the_last_frame_is_refused_as_the_code_fails_there():
+    truth = Truth(np.array([[10.0, 10, 20, 20]] * 3))
+    boxes = np.array([[10.0, 10, 20, 20]] * 4 + [[10, 10, 0, 20]])
+    for tag in ("lasot", "otb"):
+        assert ostrack.frame_errors(truth, boxes[:4], tag).overlap.tolist() == [1, 1, 1]
+        with pytest.raises(ValueError, match="x: row 5 has no size and is beyond the last of 3"):
+            ostrack.frame_errors(truth, boxes, tag, "x")
+
+
 @pytest.mark.parametrize("row", [0, 1, 3])  # the given box, an absent frame, beyond the end
 @pytest.mark.parametrize("column", range(4))
 def test_nan_is_refused_wherever_it_is(row, column):
