@@ -37,6 +37,7 @@ def get_config(variants: str = "") -> ConfigDict:
     config.data.color_jitter = 0.4
     config.data.still_turn = 15.0
     config.data.still_stretch = 0.3
+    config.data.still_bend = 0.12
     config.data.max_interval = 100
     config.ce.max_ratios = 1  # the run is too short for a slow start
     return apply_variants(config, variants)

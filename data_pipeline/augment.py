@@ -8,6 +8,7 @@ import numpy as np
 from data_pipeline import crop
 from data_pipeline.crop import CropGeometry, Frame
 
+_OUTLINE_POINTS = 256  # of a warped target: its box is right to one part in ten thousand
 _LUMA = (0.299, 0.587, 0.114)  # what red, green and blue give to grey
 
 
@@ -26,8 +27,9 @@ class AugmentRule:
     """How often frames turn grey and are mirrored, and how much brightness and colours vary.
 
     gray, frame_flip: probabilities, drawn once a sample; crop_flip: drawn for each crop.
-    still_turn, still_stretch: degrees, and logarithm of a factor, by which search crops of stills
-    are warped at most: a still does not move by itself.
+    still_turn, still_stretch, still_bend: degrees, logarithm of a factor, and shares of the
+    target's sides, by which search crops of stills are warped at most: a still does not move by
+    itself.
     """
 
     gray: float
@@ -37,6 +39,7 @@ class AugmentRule:
     color_jitter: float = 0.0
     still_turn: float = 0.0
     still_stretch: float = 0.0
+    still_bend: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises: ValueError for impossible numbers."""
@@ -56,12 +59,26 @@ class AugmentRule:
         return AugmentRule(self.gray, self.frame_flip, crop_flip=0.0, brightness_jitter=0.0)
 
 
+@dataclasses.dataclass(frozen=True)
+class Warp:
+    """How `warp_crop` moves a crop's pixels.
+
+    degrees: anticlockwise; stretch: factors of width and height. waves: [2, 3], what is added to x
+    along y and to y along x before that: amplitude and wavelength as shares of the target's sides,
+    and phase; None for none.
+    """
+
+    degrees: float
+    stretch: tuple[float, float]
+    waves: np.ndarray | None = None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class CropDraw:
     """One crop's random numbers; normals and uniforms [2] are for crop.jitter_box_xywh.
 
-    color: float32 [3, 4] for `recolor`; None if colours do not vary. warp: degrees and the factors
-    of width and height for `warp_crop`; None if stills are not warped.
+    color: float32 [3, 4] for `recolor`; None if colours do not vary. warp: None if stills are not
+    warped.
     """
 
     normals: np.ndarray
@@ -69,7 +86,7 @@ class CropDraw:
     brightness: float
     flip: bool
     color: np.ndarray | None = None
-    warp: tuple[float, float, float] | None = None
+    warp: Warp | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,13 +114,18 @@ def _draw_crop(rng: np.random.Generator, rule: AugmentRule) -> CropDraw:
         float(rng.uniform(low, high)),
         bool(rng.random() < rule.crop_flip),
         _draw_color(rng, rule.color_jitter) if rule.color_jitter else None,
-        _draw_warp(rng, rule) if rule.still_turn or rule.still_stretch else None,
+        _draw_warp(rng, rule) if rule.still_turn or rule.still_stretch or rule.still_bend else None,
     )
 
 
-def _draw_warp(rng: np.random.Generator, rule: AugmentRule) -> tuple[float, float, float]:
-    stretches = np.exp(rng.uniform(-rule.still_stretch, rule.still_stretch, 2))
-    return float(rng.uniform(-rule.still_turn, rule.still_turn)), *stretches.tolist()
+def _draw_warp(rng: np.random.Generator, rule: AugmentRule) -> Warp:
+    stretch = np.exp(rng.uniform(-rule.still_stretch, rule.still_stretch, 2))
+    degrees = float(rng.uniform(-rule.still_turn, rule.still_turn))
+    waves = None
+    if rule.still_bend:
+        sizes = rng.uniform(0, rule.still_bend, 2)
+        waves = np.stack([sizes, rng.uniform(0.7, 2.0, 2), rng.uniform(0, 2 * np.pi, 2)], axis=1)
+    return Warp(degrees, tuple(stretch.tolist()), waves)
 
 
 def _draw_color(rng: np.random.Generator, jitter: float) -> np.ndarray:
@@ -190,25 +212,49 @@ def finish_crop(
 
 
 def warp_crop(
-    image: np.ndarray, box_cxcywh: np.ndarray, warp: tuple[float, float, float]
+    image: np.ndarray, box_cxcywh: np.ndarray, warp: Warp
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A crop stretched, then turned around the target's centre, and the target's new box.
+    """A crop bent, stretched and turned around the target's centre, and the target's new box.
 
     The box is that of the ellipse in the old one: of a turned rectangle's it would be too large.
 
-    Args: image: uint8 [size, size, 3]; box_cxcywh [4], fractions; warp: degrees anticlockwise and
-      the factors of width and height.
+    Args: image: uint8 [size, size, 3]; box_cxcywh [4], fractions.
     Returns: uint8 [size, size, 3], mirrored where it shows more than the crop did; float32 [4].
     """
-    size, (degrees, *stretch) = len(image), warp
-    angle = np.deg2rad(degrees)
+    size, angle = len(image), np.deg2rad(warp.degrees)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])  # y down
-    linear = turn * stretch
-    center = size * box_cxcywh[:2].astype(np.float64) - 0.5  # of pixel coordinates
-    matrix = np.hstack([linear, (center - linear @ center)[:, None]])
-    warped = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
-    sides = np.sqrt((linear**2) @ (box_cxcywh[2:].astype(np.float64) ** 2))
-    return warped, np.concatenate([box_cxcywh[:2], sides]).astype(np.float32)
+    linear = turn * warp.stretch
+    center, sides = np.split(size * box_cxcywh.astype(np.float64), 2)
+    around = np.linspace(0, 2 * np.pi, _OUTLINE_POINTS, endpoint=False)
+    x, y = sides[:, None] / 2 * (np.cos(around), np.sin(around))
+    if warp.waves is None:
+        middle = center - 0.5  # of pixel coordinates
+        matrix = np.hstack([linear, (middle - linear @ middle)[:, None]])
+        warped = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
+    else:
+        rates, phases = 2 * np.pi / (warp.waves[:, 1] * sides[::-1]), warp.waves[:, 2]
+        sizes = warp.waves[:, 0] * sides
+        x = x + sizes[0] * np.sin(rates[0] * y + phases[0])
+        y = y + sizes[1] * np.sin(rates[1] * x + phases[1])
+        # Backwards, from each pixel of the new crop to its place in the old one.
+        columns, rows = np.float32(np.arange(size) + 0.5 - center[:, None])
+        back = np.linalg.inv(linear).astype(np.float32)
+        old_x = np.add.outer(back[0, 1] * rows, back[0, 0] * columns)
+        old_y = np.add.outer(back[1, 1] * rows, back[1, 0] * columns)
+        old_y -= np.float32(sizes[1]) * np.sin(np.float32(rates[1]) * old_x + np.float32(phases[1]))
+        old_x -= np.float32(sizes[0]) * np.sin(np.float32(rates[0]) * old_y + np.float32(phases[0]))
+        shift_x, shift_y = np.float32(center - 0.5)
+        warped = cv2.remap(
+            image,
+            old_x + shift_x,
+            old_y + shift_y,
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+    outline = linear @ (x, y)
+    low, high = outline.min(axis=1), outline.max(axis=1)
+    box = np.concatenate([center + (low + high) / 2, high - low]) / size
+    return warped, box.astype(np.float32)
 
 
 def brighten(image: np.ndarray, brightness: float) -> np.ndarray:

@@ -94,6 +94,7 @@ def _augment_rule(data: Mapping) -> AugmentRule:
         data["color_jitter"],
         data["still_turn"],
         data["still_stretch"],
+        data["still_bend"],
     )
 
 

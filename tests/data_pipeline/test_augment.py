@@ -12,7 +12,7 @@ from scipy import stats
 
 import detweights
 from data_pipeline import augment
-from data_pipeline.augment import AugmentRule, CropDraw, CropRule
+from data_pipeline.augment import AugmentRule, CropDraw, CropRule, Warp
 from data_pipeline.crop import CropGeometry
 from data_pipeline.decoding import DecodedFrame
 from data_pipeline.pairs import make_rng
@@ -191,7 +191,20 @@ def test_an_impossible_brightness_is_refused():
         AugmentRule(0.05, 0.5, 0.5, 1.2)
 
 
-@pytest.mark.parametrize("warp", [(0, 1, 1), (15, 1, 1), (-30, 1.3, 0.8), (90, 1, 1.5)])
+BENT = np.array([[0.15, 1.2, 0.7], [0.1, 0.8, 4.0]])
+
+
+@pytest.mark.parametrize(
+    "warp",
+    [
+        Warp(0, (1, 1)),
+        Warp(15, (1, 1)),
+        Warp(-30, (1.3, 0.8)),
+        Warp(90, (1, 1.5)),
+        Warp(0, (1, 1), BENT),
+        Warp(-20, (0.9, 1.2), BENT),
+    ],
+)
 def test_a_warped_crop_shows_the_target_in_its_new_box(warp):
     """An ellipse is painted in the old box; where it is seen afterwards is the new box."""
     box = np.array([0.55, 0.45, 0.4, 0.2], np.float32)
@@ -204,12 +217,28 @@ def test_a_warped_crop_shows_the_target_in_its_new_box(warp):
     seen = np.concatenate([(low + high + 1) / 2, high + 1 - low]) / 200
     np.testing.assert_allclose(new_box, seen, atol=1.5 / 200)
     assert new_box.dtype == np.float32
+    assert warp.waves is None or np.abs(new_box - box).max() > 3 / 200  # it does move
+
+
+def test_waves_move_x_along_y_first():
+    """A dot goes where the formula, written out for its place, says."""
+    image, (dot_x, dot_y) = np.zeros((200, 200, 3), np.uint8), (120, 70)
+    image[dot_y, dot_x] = 255
+    box, waves = np.float32([0.5, 0.5, 0.4, 0.2]), np.array([[0.1, 1.0, 0.3], [0.2, 2.0, 0.9]])
+    x, y = dot_x + 0.5 - 100, dot_y + 0.5 - 100  # px from the target's centre; 80 x 40 px large
+    x += 0.1 * 80 * np.sin(2 * np.pi * y / 40 + 0.3)
+    y += 0.2 * 40 * np.sin(2 * np.pi * x / (2 * 80) + 0.9)
+    warped, _ = augment.warp_crop(image, box, Warp(0, (1, 1), waves))
+    weights = warped[..., 0].astype(float)
+    rows, columns = np.mgrid[:200, :200] + 0.5
+    seen = [(weights * place).sum() / weights.sum() - 100 for place in (columns, rows)]
+    np.testing.assert_allclose(seen, (x, y), atol=0.5)
 
 
 def test_a_positive_angle_turns_anticlockwise():
     image = np.zeros((101, 101, 3), np.uint8)
     image[50, 80] = 255  # right of the centre
-    warped, _ = augment.warp_crop(image, np.float32([0.5, 0.5, 0.2, 0.2]), (90, 1, 1))
+    warped, _ = augment.warp_crop(image, np.float32([0.5, 0.5, 0.2, 0.2]), Warp(90, (1, 1)))
     assert np.argwhere(warped[..., 0]).tolist() == [[20, 50]]  # above it
 
 
@@ -245,15 +274,16 @@ def test_a_grey_picture_without_saturation_stays_grey_under_any_saturation():
 
 def test_colours_and_warps_are_drawn_after_ostracks_numbers():
     """So switching them on changes no other draw of the first crop, and validation has neither."""
-    more = AugmentRule(0.05, 0.5, 0.5, 0.2, color_jitter=0.3, still_turn=10, still_stretch=0.2)
+    more = AugmentRule(0.05, 0.5, 0.5, 0.2, color_jitter=0.3, still_turn=10, still_bend=0.1)
     one, other = (augment.draw_sample(make_rng(3, 0, 0), rule, 1) for rule in (OSTRACK, more))
     assert (one.gray, one.flip, one.template.flip) == (other.gray, other.flip, other.template.flip)
     np.testing.assert_array_equal(one.template.normals, other.template.normals)
     assert one.template.color is None
     assert one.template.warp is None
-    degrees, *stretch = other.search[0].warp
-    assert abs(degrees) <= 10
-    assert np.abs(np.log(stretch)).max() <= 0.2
+    assert 0 < abs(other.search[0].warp.degrees) <= 10
+    assert other.search[0].warp.stretch == (1, 1)
+    assert (other.search[0].warp.waves[:, 0] > 0).all()
+    assert (other.search[0].warp.waves[:, 0] <= 0.1).all()
     plain = augment.draw_sample(make_rng(3, 0, 0), more.for_validation(), 1)
     assert plain.template.color is None
     assert plain.template.warp is None
