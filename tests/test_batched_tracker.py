@@ -27,7 +27,7 @@ class Sequence:
 
     name: str
     sizes: list
-    box_xywh: tuple = (30, 25, 24, 18)
+    box_xywh: tuple = (30.25, 25.4, 24.5, 18.6)
     faults: dict = dataclasses.field(default_factory=dict)
 
     def __len__(self):
@@ -90,7 +90,7 @@ def track_all(tracker, sequences, **options):
 
 @pytest.fixture(scope="module")
 def steady():
-    config, variables = make_steady()
+    config, variables = make_steady(**{"tracker.lost_threshold": 0.545})  # some frames are lost
     return config.to_dict(), variables
 
 
@@ -136,6 +136,7 @@ def test_the_boxes_move_and_differ(step):
     tracks = track_all(BatchedTracker(step), make_sequences()[:3])
     moved = [np.ptp(track.boxes_xywh, axis=0).min() for track in tracks.values()]
     assert min(moved) > 0.5
+    assert 0.2 < np.concatenate([track.lost[1:] for track in tracks.values()]).mean() < 0.8
     sides = np.concatenate([track.boxes_xywh[1:, 2:] for track in tracks.values()])
     assert (sides > 10).mean() > 0.6
 

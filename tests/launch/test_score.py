@@ -181,6 +181,10 @@ def test_missing_results_are_an_error_unless_partial_is_said(root, tmp_path):
     done = score(*args, "--partial", cache=root / "cache")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("# lasot_test: 2 of 280 sequences, 320 frames\n")
+    both = f"--results=few={tmp_path},{root}/raw/mediocre_tracking_result"
+    done = score(*args[:2], both, "--draws=200", "--partial", cache=root / "cache")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("# lasot_test: 2 of 280 sequences, 320 frames\n")
     values = given.NUMBERS["matlab"]["lasot/A"]["per_sequence"]["AUC"]["good"]
     assert f" {50 * (values['plain-1'] + values['ties-1']):.2f} [" in done.stdout
 
