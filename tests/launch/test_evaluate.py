@@ -148,6 +148,13 @@ def test_a_sequence_that_fails_is_told_and_the_others_finish(weights, videos, pr
     assert "2 of 4 sequences are finished already." in printed
     assert len(read_results(output / "esat", "folders", LENGTHS)["second"]) == 7
 
+    damaged.write_bytes(whole[:-300])
+    truth = videos / "second/groundtruth.txt"
+    truth.write_text("20,20,30,30\n" + truth.read_text().partition("\n")[2])
+    assert finish(start(weights, videos, output, programs, "--sequences=second"))[0] == 1
+    names = [path.name for path in output.rglob("*") if path.name.startswith("second")]
+    assert names == []  # boxes of what it was before would be scored
+
 
 def test_other_weights_never_inherit_results(weights, videos, programs, tmp_path):
     output, retrained = tmp_path / "out", tmp_path / "retrained.safetensors"
