@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from esat_jax.exporting.description import read_description
 from esat_jax.target import Prediction
 
 
@@ -28,6 +29,7 @@ def load_tracker(path: str | Path) -> AnyTracker:
     """
     try:
         if Path(path).is_dir():
+            read_description(path, "onnx")  # says what is wrong with the folder, before onnxruntime
             from esat_jax.exporting.onnx_tracker import OnnxTracker
 
             return OnnxTracker(path)

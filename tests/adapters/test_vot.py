@@ -77,7 +77,7 @@ def test_objects_may_appear_later(adapter, frames):
 def test_the_toolkit_is_told_what_is_wrong(adapter, frames, tmp_path):
     with pytest.raises(ValueError, match=r"none\.safetensors: there is no such file"):
         VotTracker(str(tmp_path / "none.safetensors"))
-    with pytest.raises(ValueError, match=r"onnxruntime is not installed|no whole export"):
+    with pytest.raises(ValueError, match="there is no whole export here"):
         VotTracker(str(tmp_path))
     with pytest.raises(ValueError, match="add `convert = rectangle`"):
         adapter.init(frames[1][0], [([[0, 1], [1, 1]], {})])
