@@ -59,7 +59,10 @@ def find_expected(name: str) -> Expected:
     dataset = make_dataset(name, _ROOT.value)
     total = REGISTRY[name.partition(":")[0]].total
     if total is not None and len(dataset) != total:
-        print(f"note: the data set here has {len(dataset)} of its {total} sequences.")
+        print(
+            f"note: the data set here has {len(dataset)} of its {total} sequences; the server wants "
+            "all, and only these are looked at."
+        )
     lengths = dict(zip(dataset.names, map(int, dataset.lengths), strict=True))
     return Expected(lengths, {sequence.name: sequence.boxes_xywh[0] for sequence in dataset})
 
