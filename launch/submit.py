@@ -60,8 +60,8 @@ def find_expected(name: str) -> Expected:
     total = REGISTRY[name.partition(":")[0]].total
     if total is not None and len(dataset) != total:
         print(
-            f"note: the data set here has {len(dataset)} of its {total} sequences; the server wants "
-            "all, and only these are looked at."
+            f"note: the data set here has {len(dataset)} of its {total} sequences; the server "
+            "wants all, and only these are looked at."
         )
     lengths = dict(zip(dataset.names, map(int, dataset.lengths), strict=True))
     return Expected(lengths, {sequence.name: sequence.boxes_xywh[0] for sequence in dataset})

@@ -38,8 +38,8 @@ def test_archives_are_made_of_the_data_sets_sequences_and_pass(root):
         done = submit(f"--benchmark={benchmark}", f"--results={raw}", f"--output={out}", root=root)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == [
-            f"note: the data set here has 1 of its {count} sequences; the server wants all, and only "
-            "these are looked at.",
+            f"note: the data set here has 1 of its {count} sequences; the server wants all, and "
+            "only these are looked at.",
             f"{out}: 1 sequences of {benchmark} expected, 0 faults.",
         ]
         done = submit(f"--benchmark={benchmark}", f"--check={out}", root=root)
