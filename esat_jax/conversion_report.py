@@ -13,6 +13,7 @@ class Report:
       format: name of its format.
       used: PyTorch name -> (path here, layout); paths "torch/..." are only kept for export.
       left_out: PyTorch name -> reason.
+      unused_blocks: PyTorch name -> number of its block, of blocks behind the model's last.
       missing: paths here that kept their initial values.
       resized: path here -> (shape in the file, shape here).
       cast: type in the file -> number of arrays that became float32.
@@ -22,6 +23,7 @@ class Report:
     format: str
     used: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
+    unused_blocks: dict[str, int] = dataclasses.field(default_factory=dict)
     missing: list[str] = dataclasses.field(default_factory=list)
     resized: dict[str, tuple[tuple, tuple]] = dataclasses.field(default_factory=dict)
     cast: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -40,6 +42,11 @@ class Report:
         if self.left_out:
             yield f"left out: {len(self.left_out)}"
             yield from _table(list(self.left_out.items()))
+        if self.unused_blocks:
+            first, last = min(self.unused_blocks.values()), max(self.unused_blocks.values())
+            blocks = f"block {first}" if first == last else f"blocks {first} to {last}"
+            depth = f"the model has {first} blocks"
+            yield f"not used: {blocks}, {len(self.unused_blocks)} arrays; {depth}"
         if self.missing:
             yield f"not in the file, initial values: {len(self.missing)}"
             yield from _table([(path,) for path in self.missing])

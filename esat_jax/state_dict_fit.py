@@ -1,6 +1,7 @@
 """Does a PyTorch state dict fit the configured model? Names, shapes and position embeddings."""
 
 import fnmatch
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,7 @@ import numpy as np
 
 from esat_jax.conversion_report import Report
 from esat_jax.pos_embed import resize_positions, sincos_position_embedding
-from esat_jax.torch_names import FORMATS, Entry, Grid
+from esat_jax.torch_names import FORMATS, Entry, Grid, entries
 
 Shapes = Mapping[str, tuple[int, ...]]  # by path
 
@@ -17,6 +18,30 @@ _CROPS = ("params/backbone/pos_embed_template", "params/backbone/pos_embed_searc
 _FIRST_NORM = "params/backbone/encoder/block_00/norm_1/scale"  # [D] in every format
 _CLS = "params/backbone/pos_embed_cls"
 _PRETRAINED_GRID = 14  # tokens per side at 224 px: the positions that OSTrack's files carry along
+
+
+def blocks_behind(names: Iterable[str], format: str, config: Mapping) -> dict[str, int]:
+    """The names of a deeper pretrained backbone's blocks that the model has no more.
+
+    Of a whole tracker there are none: its heads were trained on what its last block gives.
+
+    Args: names: of the state dict; config: nested mapping, keys as in configs/base.py.
+    Returns: PyTorch name -> number of its block, counted from 0 as in "encoder/block_06".
+    """
+    if FORMATS[format].grid is None:  # not a backbone alone
+        return {}
+
+    def wanted(depth: int) -> set[str]:
+        backbone = {**config["backbone"], "depth": depth}
+        table = entries(format, {**config, "backbone": backbone})
+        return {name for entry in table for name in entry.torch}
+
+    names, behind = set(names), {}
+    for block in itertools.count(config["backbone"]["depth"]):
+        found = names & (wanted(block + 1) - wanted(block))
+        if not found:
+            return behind
+        behind |= dict.fromkeys(sorted(found), block)
 
 
 def match_names(

@@ -14,6 +14,7 @@ from flax import traverse_util
 from esat_jax.conversion_report import Report
 from esat_jax.initial_variables import initial_values, variable_shapes
 from esat_jax.state_dict_fit import (
+    blocks_behind,
     check_shapes,
     listed,
     match_names,
@@ -59,6 +60,8 @@ def load_state_dict(
 ) -> tuple[dict, Report]:
     """Variables of the configured model from a PyTorch state dict.
 
+    Of a pretrained backbone that is deeper than the model, the first blocks are taken.
+
     Args:
       state: PyTorch name -> array; floats of any width become float32. The prefix of a
         DistributedDataParallel that was saved is removed from the names.
@@ -77,8 +80,11 @@ def load_state_dict(
         state = {name.removeprefix(PREFIX): value for name, value in state.items()}
     format = format or detect_format(state)
     table = entries(format, config)
+    behind = blocks_behind(state, format, config)
+    state = {name: value for name, value in state.items() if name not in behind}
     left_out = match_names(state, table, format, allow_missing, allow_surplus)
-    report = Report(format, left_out=left_out, prefix=PREFIX if prefixed else "")
+    prefix = PREFIX if prefixed else ""
+    report = Report(format, left_out=left_out, unused_blocks=behind, prefix=prefix)
     shapes = variable_shapes(config)
     flat = {}
     for entry in table:

@@ -282,11 +282,15 @@ def test_maes_decoder_is_left_out():
     assert report.left_out.keys() == decoder.keys()
 
 
-def hivit_mae_state():
+def hivit_mae_manifest():
     names = without(
         manifest("aqatrack_hivit_base_256_backbone"), "backbone.pos_embed_", "backbone.norm_"
     )
-    used = random_state({name.removeprefix("backbone."): v for name, v in names.items()})
+    return {name.removeprefix("backbone."): v for name, v in names.items()}
+
+
+def hivit_mae_state():
+    used = random_state(hivit_mae_manifest())
     unused = {"norm.weight": np.ones(3584, np.float32), "norm.bias": np.ones(3584, np.float32)}
     unused |= {"mask_token": np.ones((1, 1, 512), np.float32), "decoder_norm.bias": np.ones(512)}
     return used, unused
@@ -445,6 +449,77 @@ def test_the_published_dinov2_file_comes_back_with_equal_values():
     assert back.keys() == state.keys()
     for name, value in state.items():
         np.testing.assert_array_equal(back[name], value.astype(np.float32), err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("state", "config", "behind", "blocks", "words"),
+    [
+        (mae_manifest(depth=3), VIT_256, ("blocks.2.",), {2}, "block 2, 12 arrays"),
+        (dinov2_manifest(depth=5), VIT_S, ("encoder.layer.2.", "encoder.layer.3.",
+         "encoder.layer.4."), {2, 3, 4}, "blocks 2 to 4, 54 arrays"),
+        (hivit_mae_manifest(), HIVIT_256, tuple(f"blocks.{i}." for i in range(12, 30)),
+         set(range(2, 20)), "blocks 2 to 19, 216 arrays"),
+    ],
+    ids=["mae", "dinov2", "mae_hivit"],
+)  # fmt: skip
+def test_a_shallower_model_takes_a_pretrained_files_first_blocks(
+    state, config, behind, blocks, words
+):
+    state, config = random_state(state), shallow(config)
+    first = without(state, *behind)
+    variables, report = load_state_dict(state, config, zeros(config))
+    expected, _ = load_state_dict(first, config, zeros(config))
+    jax.tree.map(np.testing.assert_array_equal, variables, expected)
+    assert report.used.keys() == first.keys()
+    assert report.unused_blocks.keys() == state.keys() - first.keys()
+    assert set(report.unused_blocks.values()) == blocks
+    assert f"not used: {words}; the model has 2 blocks" in report.lines()
+
+
+def test_the_first_blocks_of_dinov2_in_its_authors_form_are_taken():
+    state, config = dinov2_meta_state(depth=4), shallow(VIT_S)
+    variables, report = load_state_dict(state, config, zeros(config))
+    assert sorted({name.split(".")[1] for name in report.unused_blocks}) == ["2", "3"]
+    encoder = variables["params"]["backbone"]["encoder"]
+    assert encoder.keys() == {"block_00", "block_01", "norm"}
+    kernel = encoder["block_01"]["attention"]["qkv"]["kernel"]
+    np.testing.assert_array_equal(kernel, state["blocks.1.attn.qkv.weight"].T)
+    np.testing.assert_array_equal(encoder["norm"]["scale"], state["norm.weight"])
+
+
+@pytest.mark.parametrize("name", ["blocks.2.extra", "blocks.4.norm1.bias", "blocks.12.norm1.bias"])
+def test_only_whole_rows_of_blocks_behind_the_last_are_left_out(name):
+    """A name that no block has, or a block behind a gap: not the file it seems to be."""
+    state, config = dinov2_meta_state(depth=3) | {name: np.zeros(384, "f")}, shallow(VIT_S)
+    with pytest.raises(ValueError, match=rf": {name} without a place in the model"):
+        load_state_dict(state, config, zeros(config))
+
+
+@pytest.mark.parametrize("config", [SMALL_VIT, SMALL_HIVIT, SMALL_VIT_S])
+@pytest.mark.parametrize("position_head", [True, False])  # without it, an OSTrack or AQATrack
+def test_a_whole_tracker_is_never_cut_short(config, position_head):
+    state = small_state(config)
+    state = state if position_head else without(state, "position_head")
+    less = config.copy_and_resolve_references()
+    with less.unlocked():
+        less.backbone.depth = 1
+    message = r"without a place in the model; it has a \w+ with (2|12) blocks, .* (1|11) blocks$"
+    with pytest.raises(ValueError, match=message):
+        load_state_dict(state, less)
+
+
+@pytest.mark.data
+def test_the_published_dinov2_file_gives_its_first_half():
+    path = Path(os.environ["ESAT_DATA"]) / "weights" / "dinov2_vits14_fp16.safetensors"
+    config = VIT_S.copy_and_resolve_references()
+    with config.unlocked():
+        config.backbone.depth = 6
+        config.ce.layers, config.ce.keep_ratio = (), ()
+    state, format = read_checkpoint(path)
+    variables, report = load_state_dict(state, config, zeros(config), format=format)
+    assert "not used: blocks 6 to 11, 108 arrays; the model has 6 blocks" in report.lines()
+    kernel = variables["params"]["backbone"]["encoder"]["block_05"]["mlp"]["fc_2"]["kernel"]
+    np.testing.assert_array_equal(kernel, state["encoder.layer.5.mlp.fc2.weight"].T)
 
 
 # ------------------------------------------------------------------ export to the originals
