@@ -19,6 +19,8 @@ def save_weights(
 ) -> None:
     """Writes variables and the configuration that builds their model, atomically.
 
+    The same weights make the same file, to the byte: results name weights by their file's sha256.
+
     Args:
       variables: collections of arrays ("params", "batch_stats" and perhaps "torch"), on any
         device; stored under names such as "params/backbone/norm/scale".
@@ -43,6 +45,7 @@ def save_weights(
             save_file(arrays, part, metadata=metadata)
         except SafetensorError as error:
             raise OSError(f"{path} could not be written: {error}") from None
+        _sort_metadata(part)
 
 
 def load_weights(path: str | Path) -> tuple[dict, dict]:
@@ -122,6 +125,19 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (SafetensorError, AttributeError, ValueError) as error:  # AttributeError: 8-bit floats
         raise ValueError(f"{path}: not read as a safetensors file: {error}.") from None
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sorts the keys in the header's metadata, which safetensors writes in any order."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > length:
+            raise ValueError(f"{path}: its header grew from {length} to {len(text)} bytes.")
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def _tuples(value: object) -> object:

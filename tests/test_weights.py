@@ -58,6 +58,17 @@ def test_other_programs_see_slashed_names_and_true_values(tmp_path):
     assert json.loads(metadata["config"])["layers"] == [3, [6, 9]]
 
 
+def test_the_same_weights_make_the_same_file_to_the_byte(tmp_path):
+    config = CONFIG | {"quotes": 'a "b" \\ \n \x07 \x7f Größe 目'}
+    files = []
+    for i in range(8):  # three keys have six orders
+        save_weights(tmp_path / f"{i}.safetensors", VARIABLES, config, ["params/half"])
+        files.append((tmp_path / f"{i}.safetensors").read_bytes())
+    assert len(set(files)) == 1
+    assert load_weights(tmp_path / "7.safetensors")[1] == config
+    assert load_file(tmp_path / "7.safetensors").keys() >= {"params/half", "torch/counter"}
+
+
 def test_others_may_read_the_file_as_far_as_the_umask_allows(tmp_path):
     old = os.umask(0o027)
     try:
