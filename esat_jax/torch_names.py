@@ -136,12 +136,14 @@ FORMATS = {
         grid=_DINOV2_GRID,
     ),
 }
+POSITION_HEAD = "position_head."  # begins the names of its arrays
 PREFIX = "module."  # of every name, where DistributedDataParallel was saved
 
 
-def entries(format: str, config: Mapping) -> list[Entry]:
+def entries(format: str, config: Mapping, *, position_head: bool = True) -> list[Entry]:
     """The table of a format for a configuration (nested mapping, keys as in configs/base.py).
 
+    Args: position_head: False leaves it out; trackers work without.
     Raises: ValueError if the format does not exist or cannot hold the configured backbone.
     """
     if format not in FORMATS:
@@ -163,7 +165,10 @@ def entries(format: str, config: Mapping) -> list[Entry]:
             f"{known.title} ({format}) has layer_scale, but config.backbone has not; choose "
             "another config"
         )
-    return [entry for row in known.rows(config) for entry in _expand(row)]
+    table = [entry for row in known.rows(config) for entry in _expand(row)]
+    if position_head:
+        return table
+    return [entry for entry in table if not entry.torch[0].startswith(POSITION_HEAD)]
 
 
 def detect_format(names: Iterable[str]) -> str:

@@ -22,7 +22,15 @@ from esat_jax.state_dict_fit import (
     split_grid,
     unused_default,
 )
-from esat_jax.torch_names import FORMATS, PREFIX, Entry, detect_format, entries, has_prefix
+from esat_jax.torch_names import (
+    FORMATS,
+    POSITION_HEAD,
+    PREFIX,
+    Entry,
+    detect_format,
+    entries,
+    has_prefix,
+)
 from esat_jax.torch_pickle import read_torch_file
 from esat_jax.weights import is_safetensors, read_safetensors
 
@@ -60,7 +68,8 @@ def load_state_dict(
 ) -> tuple[dict, Report]:
     """Variables of the configured model from a PyTorch state dict.
 
-    Of a pretrained backbone that is deeper than the model, the first blocks are taken.
+    Of a pretrained backbone that is deeper than the model, the first blocks are taken. A tracker
+    may lack the position head.
 
     Args:
       state: PyTorch name -> array; floats of any width become float32. The prefix of a
@@ -79,7 +88,8 @@ def load_state_dict(
     if prefixed:
         state = {name.removeprefix(PREFIX): value for name, value in state.items()}
     format = format or detect_format(state)
-    table = entries(format, config)
+    has_head = any(name.startswith(POSITION_HEAD) for name in state)
+    table = entries(format, config, position_head=has_head)
     behind = blocks_behind(state, format, config)
     state = {name: value for name, value in state.items() if name not in behind}
     left_out = match_names(state, table, format, allow_missing, allow_surplus)
@@ -117,13 +127,15 @@ def export_state_dict(
       config: keys as in configs/base.py, a ConfigDict or a plain dict.
       format: a key of `torch_names.FORMATS`. What it has no name for is left out, see
         `left_out_of_export`; what it has but we do not use comes from the collection "torch", or
-        is made anew: class token 0, positions as MAE's table, counters 0.
+        is made anew: class token 0, positions as MAE's table, counters 0. The position head may
+        be absent.
     Raises: ValueError if the model is not one of that format, or values are missing.
     """
     config = _plain(config)
     flat = traverse_util.flatten_dict(dict(variables), sep="/")
     state, missing = {}, []
-    for entry in entries(format, config):
+    has_head = any("/position_head/" in path for path in flat)
+    for entry in entries(format, config, position_head=has_head):
         value = flat.get(entry.path)
         if value is None:
             value = unused_default(entry.path, config["backbone"]["width"])

@@ -130,6 +130,12 @@ def _export_notes(variables: Mapping, config: Mapping, format: str) -> list[str]
               if entry.path.startswith("torch/") and not entry.optional]  # fmt: skip
     if made := [name for name in unused if name not in kept]:
         notes.append(f"made anew, unused by the tracker: {len(made)}, such as {made[0]}")
+    learns_positions = config["loss"]["abs"] or config["loss"]["pn"]
+    if format == "esat" and learns_positions and "position_head" not in variables["params"]:
+        notes.append(
+            "note: these weights have no position head, which only training uses: load with "
+            "strict=False"
+        )
     if format in INCOMPLETE:
         notes.append(f"note: {INCOMPLETE[format]}")
     if config["fda"]["enabled"] and format != "esat":

@@ -649,6 +649,28 @@ def test_a_tracker_without_position_head_starts_one_from_initial_values():
     assert (stats["mean"] == 0).all()
 
 
+@pytest.mark.parametrize("config", [SMALL_VIT, SMALL_HIVIT, SMALL_VIT_S])
+def test_the_position_head_may_be_absent_on_the_way_out_and_back(config):
+    variables = random_variables(config)
+    whole = export_state_dict(variables, config, "esat")
+    for collection in variables.values():
+        del collection["position_head"]
+    state = export_state_dict(variables, config, "esat")
+    assert_identical(state, without(whole, "position_head"))
+    again, report = load_state_dict(state, config, zeros(config), format="esat")
+    assert report.missing
+    assert all("/position_head/" in path for path in report.missing)
+    del again["params"]["position_head"], again["batch_stats"]["position_head"], again["torch"]
+    jax.tree.map(np.testing.assert_array_equal, again, variables)
+
+
+def test_half_a_position_head_is_not_exported():
+    variables = random_variables(SMALL_VIT)
+    del variables["params"]["position_head"]["pos_neg"]
+    with pytest.raises(ValueError, match=r"lack: params/position_head/pos_neg/kernel$"):
+        export_state_dict(variables, SMALL_VIT, "esat")
+
+
 def test_template_variables_that_lack_values_are_refused():
     state = without(small_state(), "position_head")
     with pytest.raises(ValueError, match=r"template variables lack .*position_head"):
