@@ -10,12 +10,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from esat_jax.atomic import complete_file
+from esat_jax.compressed_weights import COMPRESSIONS, compressed, expanded
 
 _FORMAT = "esat-jax"
 
 
 def save_weights(
-    path: str | Path, variables: Mapping, config: Mapping, initial_paths: Collection[str] = ()
+    path: str | Path,
+    variables: Mapping,
+    config: Mapping,
+    initial_paths: Collection[str] = (),
+    *,
+    compression: str = "",
 ) -> None:
     """Writes variables and the configuration that builds their model, atomically.
 
@@ -27,7 +33,9 @@ def save_weights(
       config: plain nested dict, `ConfigDict.to_dict()`.
       initial_paths: "params/box_head/...", arrays that were never trained, where the others were;
         see `load_initial_paths`.
-    Raises: ValueError for a configuration that JSON cannot hold; OSError if there is no room.
+      compression: "int8" or "float16", see `compressed_weights`; "" keeps every array as it is.
+    Raises: ValueError for a configuration that JSON cannot hold, and for numbers that cannot be
+      compressed; OSError if there is no room.
     """
     try:
         text = json.dumps(dict(config))
@@ -38,6 +46,10 @@ def save_weights(
         for name, value in traverse_util.flatten_dict(dict(variables), sep="/").items()
     }
     metadata = {"format": _FORMAT, "config": text}
+    if compression:
+        arrays = compressed(arrays, compression)
+        metadata["compression"] = compression
+        initial_paths = [name for name in initial_paths if name in arrays]
     if initial_paths:
         metadata["initial_paths"] = json.dumps(sorted(initial_paths))
     with complete_file(path) as part:
@@ -51,8 +63,8 @@ def save_weights(
 def load_weights(path: str | Path) -> tuple[dict, dict]:
     """Reads what `save_weights` wrote.
 
-    Returns: (variables, config): nested plain dicts; numpy arrays in the one, tuples instead of
-      lists in the other, as the configs have them.
+    Returns: (variables, config): nested plain dicts; numpy arrays in the one, of a compressed file
+      all float32; tuples instead of lists in the other, as the configs have them.
     Raises: ValueError for any other file, FileNotFoundError if there is none.
     """
     if not is_safetensors(path):
@@ -66,6 +78,8 @@ def load_weights(path: str | Path) -> tuple[dict, dict]:
             f"{path}: this safetensors file was not written by esat-jax; convert PyTorch weights "
             "with launch.convert_weights."
         )
+    if "compression" in metadata:
+        arrays = _expanded(path, arrays, metadata["compression"])
     try:
         config = dict(_tuples(json.loads(metadata["config"])))
         variables = traverse_util.unflatten_dict(arrays, sep="/")
@@ -125,6 +139,20 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (SafetensorError, AttributeError, ValueError) as error:  # AttributeError: 8-bit floats
         raise ValueError(f"{path}: not read as a safetensors file: {error}.") from None
+
+
+def _expanded(
+    path: str | Path, arrays: Mapping[str, np.ndarray], compression: str
+) -> dict[str, np.ndarray]:
+    if compression not in COMPRESSIONS:
+        raise ValueError(
+            f"{path}: its compression is {compression!r}, and this version reads "
+            f"{' and '.join(COMPRESSIONS)}; use a newer one."
+        )
+    try:
+        return expanded(arrays)
+    except ValueError as error:
+        raise ValueError(f"{path}: this compressed file is damaged: {error}.") from None
 
 
 def _sort_metadata(path: Path) -> None:
