@@ -220,6 +220,7 @@ def test_no_sequences_are_no_work(step):
     assert track_all(BatchedTracker(step), []) == {}
 
 
+@pytest.mark.skipif(jax.device_count() < 4, reason="needs four devices")
 def test_a_batch_that_does_not_divide_is_refused(steady):
     with pytest.raises(ValueError, match="a batch of 6 targets does not divide among 4 devices"):
         BatchedStep(*steady, 6, make_mesh(jax.devices()[:4]))
