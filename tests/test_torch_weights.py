@@ -28,6 +28,8 @@ VIT_256 = esat_vit_b256.get_config("t2_baseline")  # without position head, as O
 VIT_384 = esat_vit_b384.get_config("t2_baseline")
 HIVIT_256 = esat_hivit_b256.get_config("t5_baseline")
 VIT_S = esat_vit_s224.get_config()
+with VIT_S.unlocked():  # as DINOv2's files are
+    VIT_S.backbone.depth, VIT_S.backbone.target_mark = 12, False
 SMALL_VIT = esat_vit_b256.get_config("smoke")
 SMALL_HIVIT = esat_hivit_b256.get_config("smoke")
 SMALL_VIT_S = esat_vit_s224.get_config("smoke")

@@ -1,5 +1,7 @@
 """What the assembled network promises beyond parity: training parts, types, sizes, messages."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,9 @@ def smoke(name="esat_vit_b384", variants="smoke", **overrides):
     return config.to_dict()
 
 
+WHOLE = np.float32([[0.5, 0.5, 1.0, 1.0]] * 2)  # read where the target is marked
+
+
 def crops(config, batch=2, seed=0):
     rng = np.random.default_rng(seed)
     sizes = config["template"]["size"], config["search"]["size"]
@@ -25,7 +30,8 @@ def crops(config, batch=2, seed=0):
 def test_position_logits_exist_in_training_only_and_need_no_parameters_outside(name):
     config = smoke(name)
     model, variables = make_model(config), random_variables(config)
-    train = jax.jit(lambda v, *c: model.apply(v, *c, train=True, mutable="batch_stats", rngs=rngs))
+    apply = functools.partial(model.apply, template_box_cxcywh=WHOLE)
+    train = jax.jit(lambda v, *c: apply(v, *c, train=True, mutable="batch_stats", rngs=rngs))
     rngs = {"dropout": jax.random.key(1)}
     out, stats = train(variables, *crops(config))
     tokens, cells = 4 + 16, 16
@@ -34,7 +40,7 @@ def test_position_logits_exist_in_training_only_and_need_no_parameters_outside(n
     assert set(stats["batch_stats"]) == {"box_head", "position_head"}
     pruned = inference_variables(variables, config)
     assert set(pruned["params"]) == {"backbone", "box_head"}
-    out = jax.jit(model.apply)(pruned, *crops(config))
+    out = jax.jit(apply)(pruned, *crops(config))
     assert out.abs_logits is None
     assert out.pn_logits is None
     assert out.score_map.shape == (2, 4, 4)
@@ -125,13 +131,14 @@ def test_elimination_ranks_by_the_attention_that_the_block_uses_forces_included(
 def test_class_token_takes_part_and_is_not_returned():
     config = smoke("esat_vit_s224")
     model, variables = make_model(config), random_variables(config)
-    out = jax.jit(model.apply)(variables, *crops(config))
+    apply = jax.jit(functools.partial(model.apply, template_box_cxcywh=WHOLE))
+    out = apply(variables, *crops(config))
     assert out.tokens.shape[1] == 4 + 16
     moved = jax.tree.map(np.copy, variables)
     moved["params"]["backbone"]["cls_token"] += 3 * np.sign(
         moved["params"]["backbone"]["cls_token"]
     )
-    assert np.abs(jax.jit(model.apply)(moved, *crops(config)).tokens - out.tokens).max() > 1e-3
+    assert np.abs(apply(moved, *crops(config)).tokens - out.tokens).max() > 1e-3
 
 
 def test_drop_path_drops_whole_examples_and_rescales_the_others():
@@ -188,7 +195,7 @@ def test_a_crop_that_does_not_divide_into_patches_is_refused():
 
 def test_the_target_mark_is_added_to_the_template_tokens_that_the_box_touches():
     """A mark makes the same difference as putting it into the positions of those tokens."""
-    config = smoke("esat_vit_s224", **{"backbone.target_mark": True})  # 2 x 2 template tokens
+    config = smoke("esat_vit_s224")  # 2 x 2 template tokens
     rng = np.random.default_rng(0)
     pairs = crops(config)
     boxes = np.float32([[0.75, 0.25, 0.3, 0.3], [0.5, 0.25, 0.4, 0.2]])  # right top; both top

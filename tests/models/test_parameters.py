@@ -14,7 +14,8 @@ COUNTS = {  # trained with position learning, and what tracking needs
     "esat_vit_b256": (99_361_221, 92_366_469),
     "esat_hivit_b384": (76_018_245, 70_762_245),  # 70,862,597 less 100,352 unused
     "esat_hivit_b256": (75_782_725, 70_557_445),
-    "esat_vit_s224": (29_813_829, 25_473_285),
+    "esat_vit_s224": (22_713_285, 18_372_741),  # 1,775,232 a block
+    "esat_vit_xs168": (16_898_053, 12_568_261),
 }
 
 
