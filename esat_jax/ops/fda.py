@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from esat_jax.ops.fda_cpu import attend_by_head
 from esat_jax.ops.fda_gpu import fused_attend
 from esat_jax.ops.per_device import per_device
 
@@ -50,7 +51,8 @@ def attend(
       alpha, beta, delta: as in `fda_logits`.
       implementation: "xla"; "fused", the GPU kernel of `fda_gpu`, which needs a GPU, 16-bit floats,
         plain numbers for the forces and d a power of two from 16 up; or "auto", the kernel where it
-        can run, and cuDNN's attention there where there are no forces.
+        can run, and cuDNN's attention there where there are no forces, and on a CPU, for float32
+        and plain numbers, `fda_cpu`, unless it is differentiated.
     Returns: [B, N, H, d] in the type of `value`. No attention map leaves this function.
     Raises: ValueError if the three shapes differ, for another `implementation`, or for "fused"
       where it cannot run.
@@ -75,8 +77,10 @@ def attend(
     if implementation != "xla" and fits:
         fused = functools.partial(fused_attend, alpha=alpha, beta=beta, delta=delta)
         return per_device(fused, query, key, value)
-    weights = jax.nn.softmax(_logits(query, key, alpha, beta, delta), axis=-1)  # [B, H, N, N]
-    return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(value.dtype), value)
+    plain = all(isinstance(force, int | float) for force in (alpha, beta, delta))
+    if implementation == "auto" and backend == "cpu" and value.dtype == jnp.float32 and plain:
+        return _attend_on_cpu(alpha, beta, delta, query, key, value)
+    return _attend(alpha, beta, delta, query, key, value)
 
 
 def attention_rows(
@@ -110,6 +114,29 @@ def _logits(query: jax.Array, key: jax.Array, alpha: float, beta: float, delta: 
     # Rounding can leave a tiny negative distance where q is close to k.
     repulsion = delta * jnp.maximum(query_norm + key_norm - 2.0 * dots, 0.0)
     return logits + alpha * jnp.exp(-repulsion) - beta * repulsion
+
+
+def _attend(
+    alpha: float, beta: float, delta: float, query: jax.Array, key: jax.Array, value: jax.Array
+) -> jax.Array:
+    """`attend` as the equations have it."""
+    weights = jax.nn.softmax(_logits(query, key, alpha, beta, delta), axis=-1)  # [B, H, N, N]
+    return jnp.einsum("bhqk,bkhd->bqhd", weights.astype(value.dtype), value)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _attend_on_cpu(
+    alpha: float, beta: float, delta: float, query: jax.Array, key: jax.Array, value: jax.Array
+) -> jax.Array:
+    return attend_by_head(query, key, value, alpha=alpha, beta=beta, delta=delta)
+
+
+@_attend_on_cpu.defjvp
+def _differentiate(
+    alpha: float, beta: float, delta: float, primals: tuple, tangents: tuple
+) -> tuple[jax.Array, jax.Array]:
+    # Backwards the maps of all heads are needed anyway.
+    return jax.jvp(functools.partial(_attend, alpha, beta, delta), primals, tangents)
 
 
 def _is_zero(force: float | jax.Array) -> bool:
