@@ -1,17 +1,11 @@
 """Writes and checks packed data sets: shards that are whole or absent, so a stopped run goes on."""
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import fcntl
 import json
 import logging
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from data_pipeline.fingerprint import CHANGED, fingerprint
@@ -27,6 +21,7 @@ from data_pipeline.shard_files import (
     write_json,
     write_shard,
 )
+from data_pipeline.workers import run_jobs
 
 BEGUN = "packing.json"  # settings of a packing that is not finished
 LOCK = ".packing.lock"
@@ -62,7 +57,8 @@ def _pack(
         for number, path in enumerate(paths)
         if path.name not in notes
     ]
-    for note in _run(jobs, num_workers):
+    advice = "The same command goes on with the shards that are missing."
+    for note in run_jobs(write_shard, jobs, num_workers, advice):
         notes[note["file"]] = note
         yield note
     entries = (entry for path in paths for entry in read_annotations(path))
@@ -176,51 +172,3 @@ def plan_shards(dataset: Dataset, frames_per_shard: int) -> list[tuple[int, int]
             first, frames = i, 0
         frames += int(count)
     return [*shards, (first, len(dataset))] if len(dataset) else []
-
-
-def _run(jobs: list[tuple], num_workers: int) -> Iterator[dict]:
-    """Writes the shards, as many at once as there are workers; 0 is this process."""
-    if not num_workers:
-        yield from (write_shard(*job) for job in jobs)
-        return
-    context = multiprocessing.get_context("spawn")
-    watched, held = context.Pipe(duplex=False)
-    with (
-        held,
-        concurrent.futures.ProcessPoolExecutor(num_workers, context, _end_with, (watched,)) as pool,
-    ):
-        try:
-            with _ctrl_c_for_this_process():
-                futures = [pool.submit(write_shard, *job) for job in jobs]
-            for future in concurrent.futures.as_completed(futures):
-                yield future.result()
-        except concurrent.futures.BrokenExecutor as error:
-            raise ChildProcessError(
-                f"a worker process ended suddenly ({error}); with less memory use fewer workers. "
-                "The same command goes on with the shards that are missing."
-            ) from error
-        except BaseException:
-            held.close()  # ends the workers in the middle of their shards
-            raise
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _ctrl_c_for_this_process() -> Iterator[None]:
-    """Processes started meanwhile never get the signal of Ctrl-C; this one gets it afterwards."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-def _end_with(watched: Connection) -> None:
-    """Ends this process once the pipe's other end is closed, or its owner has ended."""
-
-    def wait() -> None:
-        watched.poll(None)  # nothing is ever sent
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
