@@ -17,6 +17,7 @@ from esat_jax.atomic import complete_file
 from esat_jax.drawing import OTHER_RGB, TRACKED_RGB, draw_box, encode_png
 
 LINES_NAME = "metrics.jsonl"
+STARTS_NAME = "starts.jsonl"  # a line for every time that the run was started, with its step
 
 
 class MetricLog:

@@ -12,6 +12,8 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
+from esat_jax.metric_log import STARTS_NAME
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "opencv-python")
 ROOT = Path(__file__).parent.parent
 
@@ -28,7 +30,7 @@ def append_start(workdir: Path, step: int) -> None:
         "hosts": jax.process_count(),
         "command": sys.argv,
     }
-    with (workdir / "starts.jsonl").open("a") as file:
+    with (workdir / STARTS_NAME).open("a") as file:
         file.write(json.dumps(record) + "\n")
 
 

@@ -1,7 +1,7 @@
 """Plots as SVG: drawn in the page's own colours, so that they follow light and dark."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -53,19 +53,29 @@ class Frame:
             pen_down = True
         return element("path", d="".join(path), fill="none", **attributes)
 
-    def grid(self, x_ticks: Sequence[float], y_ticks: Sequence[float]) -> list[Html]:
-        """Lines and numbers of the axes."""
+    def grid(
+        self,
+        x_ticks: Sequence[float],
+        y_ticks: Sequence[float],
+        y_text: Callable[[float], str] = "{:g}".format,
+    ) -> list[Html]:
+        """Lines and numbers of the axes; `y_text` writes those of the vertical one."""
         bottom, right = self.top + self.height, self.left + self.width
         parts = []
         for tick in y_ticks:
             y = self.y(tick)
             parts.append(element("line", x1=self.left, x2=right, y1=y, y2=y, class_="grid"))
-            parts.append(_label(f"{tick:g}", self.left - 6, y + 4, "end"))
+            parts.append(text_at(y_text(tick), self.left - 6, y + 4, "end"))
         for tick in x_ticks:
             x = self.x(tick)
             parts.append(element("line", x1=x, x2=x, y1=self.top, y2=bottom, class_="grid"))
-            parts.append(_label(f"{tick:g}", x, bottom + 15, "middle"))
+            parts.append(text_at(f"{tick:g}", x, bottom + 15, "middle"))
         return parts
+
+
+def text_at(text: str, x: float, y: float, anchor: str, class_: str | None = None) -> Html:
+    """Text in a picture; `anchor` is start, middle or end: of the text, at (x, y)."""
+    return element("text", text, x=float(x), y=float(y), text_anchor=anchor, class_=class_)
 
 
 def curve_plot(
@@ -96,7 +106,7 @@ def curve_plot(
                 class_="hit",
             )
         )
-    parts.append(_label(x_title, frame.left + frame.width / 2, height - 8, "middle"))
+    parts.append(text_at(x_title, frame.left + frame.width / 2, height - 8, "middle"))
     label = f"{title}: percent of frames over {x_title}"
     return element(
         "figure",
@@ -134,17 +144,17 @@ def time_plot(
     for row, (title, lines) in enumerate(panels):
         frame = Frame(left, top + row * (_PANEL_PX + _GAP_PX), width, _PANEL_PX, x_range)
         parts += frame.grid([], (0, 0.5, 1))
-        parts.append(_label(title, left - 30, frame.top + _PANEL_PX / 2 + 4, "end"))
+        parts.append(text_at(title, left - 30, frame.top + _PANEL_PX / 2 + 4, "end"))
         for line in lines:
             path = frame.polyline(*binned(line.ys), class_=f"line t{line.place}")
             parts.append(element("g", element("title", line.name), path))
     for row, (name, place, flags) in enumerate(lost):
         y = marks_top + _MARK_PX * row
-        parts.append(_label("lost" if flags.any() else "never lost", left - 30, y + 9, "end"))
+        parts.append(text_at("lost" if flags.any() else "never lost", left - 30, y + 9, "end"))
         said = f"{name} says that it is lost"
         parts += _bars(flags, whole, y, _MARK_PX - 5, said, f"lost t{place}")
     parts += [
-        _label(str(tick + 1), whole.x(tick), bottom + 15, "middle")
+        text_at(str(tick + 1), whole.x(tick), bottom + 15, "middle")
         for tick in _frame_ticks(num_frames)
     ]
     parts += _pins(shown, whole)
@@ -192,7 +202,7 @@ def _pins(frames: Sequence[int], frame: Frame) -> list[Html]:
     for number, i in enumerate(frames, start=1):
         x, bottom = frame.x(i), frame.top + frame.height
         parts.append(element("line", x1=x, x2=x, y1=frame.top, y2=bottom, class_="shown"))
-        parts.append(_label(str(number), max(x, free), frame.top - 5, "middle", "pin"))
+        parts.append(text_at(str(number), max(x, free), frame.top - 5, "middle", "pin"))
         free = max(x, free) + 12
     return parts
 
@@ -201,7 +211,3 @@ def _frame_ticks(num_frames: int) -> list[int]:
     """The first frame and round numbers, from 0."""
     step = next(s for k in range(9) for s in (10**k, 2 * 10**k, 5 * 10**k) if num_frames / s <= 14)
     return [0, *range(max(step, 2) - 1, num_frames, step)]
-
-
-def _label(text: str, x: float, y: float, anchor: str, class_: str | None = None) -> Html:
-    return element("text", text, x=float(x), y=float(y), text_anchor=anchor, class_=class_)
