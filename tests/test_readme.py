@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import os
 import pathlib
 import re
 import shlex
@@ -12,7 +13,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [
-    page for folder in (".", "docs", "benchmarks") for page in sorted((ROOT / folder).glob("*.md"))
+    page
+    for folder in (".", "docs", "benchmarks", "checkpoints")
+    for page in sorted((ROOT / folder).glob("*.md"))
 ]
 SHELL_WORDS = {
     *("cd", "git", "pip", "python3", "source"),
@@ -89,6 +92,8 @@ def test_every_other_command_is_a_known_one():
         words = [word for word in words if not re.fullmatch(r"[A-Z_]+=\S*", word)]
         if words[0] == "make":
             assert words[1] in targets, f"{page}: make has no target {words[1]}"
+        elif words[0].startswith("launch/"):
+            assert os.access(ROOT / words[0], os.X_OK), f"{page}: {words[0]} is no program"
         elif not words[0].endswith("python"):
             assert words[0] in SHELL_WORDS, f"{page}: {words[0]} is not a command of this project"
         files = [
