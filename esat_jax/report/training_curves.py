@@ -21,7 +21,7 @@ _COLUMNS, _WIDTH_PX, _HEIGHT_PX = 2, 460, 182  # of a panel with its numbers
 _LEFT_PX, _RIGHT_PX, _TOP_PX, _BOTTOM_PX = 62, 14, 28, 22  # around its plot
 _LEGEND_ROW_PX, _LETTER_PX, _SWATCH_PX = 20, 7.2, 30
 _MOST_DOTS = 30  # points that are drawn as dots, too
-_MOST_TICKS, _MOST_LOG_TICKS = 5, 7  # of more of the latter only powers of ten stay
+_MOST_TICKS, _MOST_LOG_TICKS = 5, 7  # of more of the latter powers of ten stay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def training_curves(runs: Sequence[RunLog]) -> Html:
     panels = [panel for panel in _PANELS if any(len(_points(run, panel.key)[0]) for run in runs)]
     if not panels:
         raise ValueError(f"no row of {', '.join(run.name for run in runs)} has a number to plot.")
-    last = max(row["step"] for run in runs for row in run.rows)
+    last = max(step for run in runs for step in (run.rows[-1]["step"], *run.restarts))
     width = _COLUMNS * _WIDTH_PX
     legend, top = _legend(runs, width)
     parts = [element("rect", width="100%", height="100%", fill="#ffffff"), *legend]
@@ -124,6 +124,7 @@ def _plot(panel: _Panel, runs: Sequence[RunLog], corner: tuple[float, float], la
     ends = float(scale(y_ticks[0])), float(scale(y_ticks[-1]))
     if logarithmic and len(y_ticks) > _MOST_LOG_TICKS:
         y_ticks = [tick for tick in y_ticks if f"{tick:e}".startswith("1.0")]
+        y_ticks = y_ticks[:: -(-len(y_ticks) // _MOST_LOG_TICKS)]
     frame = Frame(
         corner[0] + _LEFT_PX,
         corner[1] + _TOP_PX,
@@ -200,7 +201,8 @@ def _points(run: RunLog, key: str) -> tuple[np.ndarray, np.ndarray]:
 def _style() -> str:
     rules = [
         f"text {{ font: {_FONT}; fill: #566270; }}",
-        ".title { font-weight: 600; fill: #1a1f26; } .name { fill: #1a1f26; }",
+        ".title { font-weight: 600; fill: #1a1f26; }",
+        ".name { fill: #1a1f26; }",
         ".grid { stroke: #dfe4ea; stroke-width: 1; }",
         ".line { fill: none; stroke-width: 1.8; stroke-linejoin: round; }",
         ".restart { stroke: #566270; stroke-width: 1.2; stroke-dasharray: 2 3; }",
