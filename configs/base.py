@@ -210,7 +210,8 @@ def get_base_config() -> ConfigDict:
     config.log.images = 4
 
     config.tracker = ConfigDict()
-    # Score of the box, 0 to 1, under which a frame is reported lost. Our choice, not calibrated.
+    # Score of the box, 0 to 1, under which a frame is reported lost. Our choice;
+    # launch.calibrate_lost chooses it for given weights.
     config.tracker.lost_threshold = 0.3
 
     return config

@@ -52,12 +52,22 @@ def save_weights(
         initial_paths = [name for name in initial_paths if name in arrays]
     if initial_paths:
         metadata["initial_paths"] = json.dumps(sorted(initial_paths))
-    with complete_file(path) as part:
-        try:
-            save_file(arrays, part, metadata=metadata)
-        except SafetensorError as error:
-            raise OSError(f"{path} could not be written: {error}") from None
-        _sort_metadata(part)
+    _write(path, arrays, metadata)
+
+
+def copy_weights(source: str | Path, path: str | Path, config: Mapping) -> None:
+    """Writes the arrays of a weights file, compressed or not, as they are, with another `config`.
+
+    Raises: ValueError if the source is no such file or JSON cannot hold the configuration;
+      FileNotFoundError if there is none; OSError if there is no room.
+    """
+    load_weights(source)  # says what is wrong with it
+    arrays, metadata = read_safetensors(source)
+    try:
+        metadata["config"] = json.dumps(dict(config))
+    except TypeError as error:
+        raise ValueError(f"the configuration cannot be written as JSON: {error}") from None
+    _write(path, arrays, metadata)
 
 
 def load_weights(path: str | Path) -> tuple[dict, dict]:
@@ -139,6 +149,15 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (SafetensorError, AttributeError, ValueError) as error:  # AttributeError: 8-bit floats
         raise ValueError(f"{path}: not read as a safetensors file: {error}.") from None
+
+
+def _write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping) -> None:
+    with complete_file(path) as part:
+        try:
+            save_file(dict(arrays), part, metadata=dict(metadata))
+        except SafetensorError as error:
+            raise OSError(f"{path} could not be written: {error}") from None
+        _sort_metadata(part)
 
 
 def _expanded(
