@@ -177,6 +177,8 @@ def get_base_config() -> ConfigDict:
     config.data.still_stretch = 0.0
     # They are also bent by waves of up to this share of the target's width and height. OSTrack: 0.
     config.data.still_bend = 0.0
+    # Probability that a crop is blurred, made coarse or compressed, each by itself. OSTrack: 0.
+    config.data.degrade_probability = 0.0
     # Decode JPEGs at 1/2, 1/4 or 1/8 of their size for crops that become smaller anyway: faster,
     # and such crops are smoother than OSTrack's. Our choice: off.
     config.data.reduced_decoding = False

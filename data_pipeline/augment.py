@@ -8,6 +8,7 @@ import numpy as np
 from data_pipeline import crop
 from data_pipeline.crop import CropGeometry, Frame
 
+QUALITY_LOSSES = "defocus", "motion", "size", "jpeg"
 _OUTLINE_POINTS = 256  # of a warped target: its box is right to one part in ten thousand
 _LUMA = (0.299, 0.587, 0.114)  # what red, green and blue give to grey
 
@@ -29,7 +30,7 @@ class AugmentRule:
     gray, frame_flip: probabilities, drawn once a sample; crop_flip: drawn for each crop.
     still_turn, still_stretch, still_bend: degrees, logarithm of a factor, and shares of the
     target's sides, by which search crops of stills are warped at most: a still does not move by
-    itself.
+    itself. degrade: probability, drawn for each crop, that it loses quality.
     """
 
     gray: float
@@ -40,10 +41,12 @@ class AugmentRule:
     still_turn: float = 0.0
     still_stretch: float = 0.0
     still_bend: float = 0.0
+    degrade: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises: ValueError for impossible numbers."""
-        if not all(0 <= p <= 1 for p in (self.gray, self.frame_flip, self.crop_flip)):
+        probabilities = self.gray, self.frame_flip, self.crop_flip, self.degrade
+        if not all(0 <= p <= 1 for p in probabilities):
             raise ValueError(f"probabilities of config.data must be in [0, 1], got {self}.")
         if not 0 <= self.brightness_jitter <= 1:
             raise ValueError(
@@ -73,12 +76,21 @@ class Warp:
     waves: np.ndarray | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class QualityLoss:
+    """What `degrade` does: its kind, how much of it in [0, 1], and for motion the way, radians."""
+
+    kind: str
+    strength: float
+    angle: float
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class CropDraw:
     """One crop's random numbers; normals and uniforms [2] are for crop.jitter_box_xywh.
 
     color: float32 [3, 4] for `recolor`; None if colours do not vary. warp: None if stills are not
-    warped.
+    warped. loss: how the crop loses quality; None if it does not.
     """
 
     normals: np.ndarray
@@ -87,6 +99,7 @@ class CropDraw:
     flip: bool
     color: np.ndarray | None = None
     warp: Warp | None = None
+    loss: QualityLoss | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -115,7 +128,13 @@ def _draw_crop(rng: np.random.Generator, rule: AugmentRule) -> CropDraw:
         bool(rng.random() < rule.crop_flip),
         _draw_color(rng, rule.color_jitter) if rule.color_jitter else None,
         _draw_warp(rng, rule) if rule.still_turn or rule.still_stretch or rule.still_bend else None,
+        _draw_loss(rng) if rule.degrade and rng.random() < rule.degrade else None,
     )
+
+
+def _draw_loss(rng: np.random.Generator) -> QualityLoss:
+    kind = QUALITY_LOSSES[rng.integers(len(QUALITY_LOSSES))]
+    return QualityLoss(kind, float(rng.random()), float(rng.uniform(0, np.pi)))
 
 
 def _draw_warp(rng: np.random.Generator, rule: AugmentRule) -> Warp:
@@ -255,6 +274,37 @@ def warp_crop(
     low, high = outline.min(axis=1), outline.max(axis=1)
     box = np.concatenate([center + (low + high) / 2, high - low]) / size
     return warped, box.astype(np.float32)
+
+
+def degrade(image: np.ndarray, loss: QualityLoss) -> np.ndarray:
+    """A crop as a worse camera or codec gives it; nothing in it changes its place.
+
+    "defocus" blurs evenly, "motion" along a line, "size" makes it smaller and large again, "jpeg"
+    compresses it.
+
+    Args: image: uint8 RGB [size, size, 3].
+    Returns: the same shape and type.
+    Raises: ValueError for another kind.
+    """
+    size = len(image)
+    if loss.kind == "defocus":
+        return cv2.GaussianBlur(image, None, size * (0.002 + 0.008 * loss.strength))
+    if loss.kind == "motion":
+        half = 1 + round(0.025 * size * loss.strength)
+        kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+        way = half * np.array([np.cos(loss.angle), np.sin(loss.angle)])
+        ends = [tuple(np.rint((half + sign * way) * 16).astype(int).tolist()) for sign in (-1, 1)]
+        cv2.line(kernel, *ends, 1.0, 1, cv2.LINE_8, 4)
+        return cv2.filter2D(image, -1, kernel / kernel.sum())
+    if loss.kind == "size":
+        small = max(1, round(size / (1.5 + 2 * loss.strength)))
+        image_small = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+        return cv2.resize(image_small, (size, size), interpolation=cv2.INTER_LINEAR)
+    if loss.kind == "jpeg":
+        quality = [cv2.IMWRITE_JPEG_QUALITY, round(50 - 40 * loss.strength)]
+        stored = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)[1]
+        return cv2.cvtColor(cv2.imdecode(stored, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    raise ValueError(f"a loss of quality is one of {', '.join(QUALITY_LOSSES)}, got {loss.kind!r}.")
 
 
 def brighten(image: np.ndarray, brightness: float) -> np.ndarray:

@@ -95,6 +95,7 @@ def _augment_rule(data: Mapping) -> AugmentRule:
         data["still_turn"],
         data["still_stretch"],
         data["still_bend"],
+        data["degrade_probability"],
     )
 
 

@@ -102,6 +102,12 @@ class SampleMaker:
                 augment.warp_crop(*crop, one.warp)
                 for crop, one in zip(crops, draw.search, strict=True)
             ]
+        if draw.template.loss:
+            template = augment.degrade(template, draw.template.loss)
+        crops = [
+            (augment.degrade(image, one.loss) if one.loss else image, box_cxcywh)
+            for (image, box_cxcywh), one in zip(crops, draw.search, strict=True)
+        ]
         if self.num_search == 1:  # a view is enough: the batch will be a copy
             search, box_cxcywh = (part[None] for part in crops[0])
         else:

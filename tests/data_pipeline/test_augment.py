@@ -292,3 +292,48 @@ def test_colours_and_warps_are_drawn_after_ostracks_numbers():
 def test_impossible_colour_jitter_is_refused():
     with pytest.raises(ValueError, match=r"config\.data\.color_jitter must be in \[0, 1\]"):
         AugmentRule(0, 0, 0, 0, color_jitter=1.5)
+
+
+@pytest.mark.parametrize("kind", augment.QUALITY_LOSSES)
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_a_worse_picture_loses_detail_and_keeps_its_place(kind, strength):
+    """A bright disc on noise: its middle stays, the noise fades, the more the stronger."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:224, :224]
+    disc = 120 * (((x - 100) ** 2 + (y - 130) ** 2) < 30**2)
+    image = np.clip(40 + disc[..., None] + rng.normal(0, 12, (224, 224, 3)), 0, 255)
+    image = image.astype(np.uint8)
+    worse = augment.degrade(image, augment.QualityLoss(kind, strength, 0.7))
+    assert (worse.shape, worse.dtype) == (image.shape, np.uint8)
+    assert abs(float(worse.mean()) - float(image.mean())) < 2
+    bright = np.argwhere(worse.mean(axis=2) > 100)
+    np.testing.assert_allclose(bright.mean(axis=0), (130, 100), atol=1)
+    corner, before = (part[:60, :60].astype(float).std() for part in (worse, image))
+    assert corner < (0.95 if strength == 0 else 0.6) * before
+
+
+def test_motion_blurs_along_its_way_only():
+    image = np.zeros((101, 101, 3), np.uint8)
+    image[50] = 255  # a horizontal line
+    along = augment.degrade(image, augment.QualityLoss("motion", 1.0, 0.0))
+    across = augment.degrade(image, augment.QualityLoss("motion", 1.0, np.pi / 2))
+    np.testing.assert_array_equal(along[:, 20:80], image[:, 20:80])
+    assert across[50, 50, 0] < 100
+
+
+def test_quality_is_lost_with_the_given_probability_and_not_in_validation():
+    rule = AugmentRule(0, 0, 0, 0, degrade=0.3)
+    draws = [augment.draw_sample(make_rng(0, 0, i), rule, 1) for i in range(2_000)]
+    lost = [crop.loss for draw in draws for crop in (draw.template, *draw.search)]
+    share = np.mean([loss is not None for loss in lost])
+    assert stats.binomtest(round(share * 4_000), 4_000, 0.3).pvalue > ALARM
+    assert {loss.kind for loss in lost if loss} == set(augment.QUALITY_LOSSES)
+    plain = augment.draw_sample(make_rng(0, 0, 0), rule.for_validation(), 1)
+    assert plain.template.loss is None
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
+        AugmentRule(0, 0, 0, 0, degrade=1.5)
+
+
+def test_an_unknown_loss_is_refused():
+    with pytest.raises(ValueError, match="one of defocus, motion, size, jpeg, got 'rain'"):
+        augment.degrade(np.zeros((8, 8, 3), np.uint8), augment.QualityLoss("rain", 0, 0))

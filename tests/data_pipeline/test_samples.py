@@ -222,3 +222,29 @@ def test_sizes_that_are_no_multiple_of_a_token_are_refused():
 def test_an_unknown_reading_of_the_labels_is_refused_before_anything_is_drawn():
     with pytest.raises(ValueError, match=r"spl\.template_labels is one of .*, got 'boxes'"):
         make_maker([videos()], template_labels="boxes")
+
+
+def test_crops_lose_quality_each_by_its_own_draw_and_boxes_stay():
+    rule = dataclasses.replace(RULE, degrade=0.5)
+    worse = make_maker([videos(), stills()], rule=rule)
+    changed = {"template": set(), "search": set()}
+    for index in range(12):
+        rng = make_rng(42, 0, index)
+        pair = worse.sampler.draw(rng)
+        draw = augment.draw_sample(rng, rule, 1)
+        one = worse.make(0, index)
+        images = {"template": one["template"], "search": one["search"][0]}
+        for name, crop in {"template": draw.template, "search": draw.search[0]}.items():
+            frame = pair.template_frame if name == "template" else pair.search_frames[0]
+            cut = getattr(worse, name)
+            image, box = expected_crop(
+                pair.sequence.read_frame(frame), pair.sequence.boxes_xywh[frame],
+                cut, crop, draw.gray, draw.flip,
+            )  # fmt: skip
+            whole = np.ascontiguousarray(image)
+            expected = augment.degrade(whole, crop.loss) if crop.loss else whole
+            np.testing.assert_array_equal(images[name], expected)
+            key = "box_cxcywh" if name == "search" else "template_box_cxcywh"
+            np.testing.assert_allclose(one[key].reshape(-1), box, atol=1e-6)
+            changed[name].add(crop.loss is not None)
+    assert changed == {"template": {True, False}, "search": {True, False}}
