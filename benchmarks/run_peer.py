@@ -6,7 +6,6 @@ OpenCV's contrib build and ncnn have a Python environment of their own (requirem
 opencv-contrib-python cannot be installed beside opencv-python. JAX is not needed there.
 """
 
-import hashlib
 from pathlib import Path
 
 import cv2
@@ -14,10 +13,10 @@ from absl import app, flags
 
 from benchmarks import nanotrack
 from benchmarks.opencv_trackers import NAMES, OpenCVTracker
-from benchmarks.timed_runs import TimedMaker, run_sequences
+from benchmarks.timed_runs import TimedMaker, files_sha256, run_sequences
 from data_pipeline.datasets import make_dataset
 from esat_jax.adapters.any_tracker import AnyTracker
-from esat_jax.evaluation.manifest import ResultFolder, file_sha256
+from esat_jax.evaluation.manifest import ResultFolder
 from launch import errors
 
 _TRACKER = flags.DEFINE_enum("tracker", None, [*NAMES, "nanotrack"], "Which one.", required=True)
@@ -64,8 +63,7 @@ def _settings(name: str) -> dict[str, object]:
 def _networks_sha256(folder: str | None) -> str:
     if not folder:
         raise ValueError("--tracker=nanotrack needs --nanotrack=FOLDER, with its networks.")
-    files = [file_sha256(Path(folder, name)) or "" for name in nanotrack.FILES]
-    return hashlib.sha256("".join(files).encode()).hexdigest()
+    return files_sha256(Path(folder, name) for name in nanotrack.FILES)
 
 
 if __name__ == "__main__":

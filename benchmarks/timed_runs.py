@@ -4,14 +4,16 @@ Reading a frame, decoding it and finding the target are timed together: what a u
 """
 
 import dataclasses
+import hashlib
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 
 import numpy as np
 
 from data_pipeline.sequences import Sequence
 from esat_jax.adapters.any_tracker import AnyTracker
-from esat_jax.evaluation.manifest import Maker, ResultFolder
+from esat_jax.evaluation.manifest import Maker, ResultFolder, file_sha256
 from esat_jax.follower import Track
 
 
@@ -22,6 +24,11 @@ class TimedMaker(Maker):
     def facts(self) -> dict[str, object]:
         """All that makes a difference, flat."""
         return {"weights sha256": self.weights_sha256, **self.config}
+
+
+def files_sha256(files: Iterable[str | Path]) -> str:
+    """One checksum of several files, in this order."""
+    return hashlib.sha256("".join(file_sha256(file) or "" for file in files).encode()).hexdigest()
 
 
 def run_sequences(

@@ -15,7 +15,6 @@ launch.report read. What is finished is not tracked again, unless weights, setti
 threads changed. All cores take part; `taskset -c 0,1 python -m ...` allows two.
 """
 
-import hashlib
 import json
 import subprocess
 from collections.abc import Collection
@@ -26,7 +25,7 @@ from absl import app, flags
 
 from benchmarks.accuracy_table import RULES, accuracy_markdown, accuracy_rows
 from benchmarks.environment import environment
-from benchmarks.timed_runs import TimedMaker, run_sequences
+from benchmarks.timed_runs import TimedMaker, files_sha256, run_sequences
 from data_pipeline.datasets import make_dataset
 from data_pipeline.sequences import Sequence
 from esat_jax.adapters.any_tracker import load_tracker
@@ -128,8 +127,7 @@ def _sha256(path: str) -> str:
         raise ValueError(f"--weights={path}: nothing is there.")
     if Path(path).is_file():
         return file_sha256(path)
-    files = sorted(file for file in Path(path).iterdir() if file.is_file())
-    return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
+    return files_sha256(sorted(file for file in Path(path).iterdir() if file.is_file()))
 
 
 def _ran_on(manifest: Path) -> str:

@@ -37,15 +37,11 @@ def save_weights(
     Raises: ValueError for a configuration that JSON cannot hold, and for numbers that cannot be
       compressed; OSError if there is no room.
     """
-    try:
-        text = json.dumps(dict(config))
-    except TypeError as error:
-        raise ValueError(f"the configuration cannot be written as JSON: {error}") from None
+    metadata = {"format": _FORMAT, "config": _as_json(config)}
     arrays = {
         name: np.asarray(value, order="C")
         for name, value in traverse_util.flatten_dict(dict(variables), sep="/").items()
     }
-    metadata = {"format": _FORMAT, "config": text}
     if compression:
         arrays = compressed(arrays, compression)
         metadata["compression"] = compression
@@ -63,11 +59,7 @@ def copy_weights(source: str | Path, path: str | Path, config: Mapping) -> None:
     """
     load_weights(source)  # says what is wrong with it
     arrays, metadata = read_safetensors(source)
-    try:
-        metadata["config"] = json.dumps(dict(config))
-    except TypeError as error:
-        raise ValueError(f"the configuration cannot be written as JSON: {error}") from None
-    _write(path, arrays, metadata)
+    _write(path, arrays, metadata | {"config": _as_json(config)})
 
 
 def load_weights(path: str | Path) -> tuple[dict, dict]:
@@ -149,6 +141,13 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (SafetensorError, AttributeError, ValueError) as error:  # AttributeError: 8-bit floats
         raise ValueError(f"{path}: not read as a safetensors file: {error}.") from None
+
+
+def _as_json(config: Mapping) -> str:
+    try:
+        return json.dumps(dict(config))
+    except TypeError as error:
+        raise ValueError(f"the configuration cannot be written as JSON: {error}") from None
 
 
 def _write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping) -> None:

@@ -23,7 +23,7 @@ from data_pipeline.sequences import Sequence
 from esat_jax.evaluation.manifest import file_sha256
 from esat_jax.lost_flag import ScoredFrames, choose_threshold, frame_kinds, rates, rates_lines
 from esat_jax.tracker import Tracker
-from esat_jax.weights import copy_weights, load_weights
+from esat_jax.weights import copy_weights
 from launch import errors
 from launch.json_file import write_json
 
@@ -48,9 +48,9 @@ def main(argv: list[str]) -> None:
     _check_outputs()
     folders = {"sequences": _SEQUENCES.value, "validation": _VALIDATION.value}
     views = {name: views_of(folder) for name, folder in folders.items()}
-    _, config = load_weights(_WEIGHTS.value)
     tracker = Tracker.from_weights(_WEIGHTS.value)
     scored = {name: track(tracker, views[name]) for name in views}
+    config = tracker.config
     before = config["tracker"]["lost_threshold"]
     threshold = choose_threshold(list(scored["sequences"].values()))
     print(f"threshold: {threshold} (it was {before})")
@@ -70,8 +70,8 @@ def main(argv: list[str]) -> None:
                                   for v in views[name]}  # fmt: skip
     write_json(Path(_OUTPUT.value), numbers)
     if _WRITE.value:
-        config["tracker"] = {**config["tracker"], "lost_threshold": threshold}
-        copy_weights(_WEIGHTS.value, _WRITE.value, config)
+        settings = {**config["tracker"], "lost_threshold": threshold}
+        copy_weights(_WEIGHTS.value, _WRITE.value, {**config, "tracker": settings})
         print(f"Written: {_WRITE.value}")
 
 
