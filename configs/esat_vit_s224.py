@@ -3,7 +3,7 @@
 Not in the paper. Template and search have 8 x 8 and 16 x 16 tokens, as OSTrack-256 has. The recipe
 is for one GPU, some minutes, and little data: a few sequences, photographs with boxes, any part of
 any photograph, and videos made of cut-outs, since a network this size soon knows by heart what it
-sees twice. Eight blocks learned faster than twelve, and are faster.
+sees twice.
 """
 
 from ml_collections import ConfigDict
