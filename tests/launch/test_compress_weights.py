@@ -1,9 +1,6 @@
 """The tool runs as users run it: as a program, with a small network."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,21 +11,10 @@ from configs import esat_vit_s224
 from esat_jax.initial_variables import variable_shapes
 from esat_jax.tracker import Tracker
 from esat_jax.weights import load_weights, read_safetensors, save_weights
+from tool_run import run_tool
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = esat_vit_s224.get_config("smoke").to_dict()
-
-
-def run(folder, tool, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", f"launch.{tool}", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
 
 
 def flat_weights(path):
@@ -46,7 +32,7 @@ def folder(tmp_path_factory):
     variables = traverse_util.unflatten_dict(flat, sep="/")
     initial = ["params/box_head/size/conv_5/bias"]
     save_weights(folder / "x.safetensors", variables, CONFIG, initial)
-    done = run(folder, "compress_weights", "--weights=x.safetensors", "--output=y.safetensors")
+    done = run_tool(folder, "compress_weights", "--weights=x.safetensors", "--output=y.safetensors")
     assert done.returncode == 0, done.stderr
     (folder / "said").write_text(done.stdout)
     assert done.stderr == "WARNING: the box head is random: it was not trained yet.\n"
@@ -80,12 +66,12 @@ def test_the_file_is_small_and_the_table_says_what_became_of_it(folder):
 
 def test_the_tracker_and_the_torch_file_have_the_very_same_values(folder):
     """PyTorch's form and back gives the values that the compressed file is read as."""
-    there = run(folder, "convert_weights", "--export=esat", "--input=y.safetensors",
+    there = run_tool(folder, "convert_weights", "--export=esat", "--input=y.safetensors",
                 "--output=y.pth")  # fmt: skip
     assert there.returncode == 0, there.stderr
     assert "no position head, which only training uses: load with strict=False" in there.stdout
     config = f"--config={ROOT}/configs/esat_vit_s224.py:smoke"
-    back = run(folder, "convert_weights", config, "--input=y.pth", "--output=z.safetensors")
+    back = run_tool(folder, "convert_weights", config, "--input=y.pth", "--output=z.safetensors")
     assert back.returncode == 0, back.stderr
     small, again = flat_weights(folder / "y.safetensors"), flat_weights(folder / "z.safetensors")
     for path, value in small.items():
@@ -110,7 +96,7 @@ def test_wrong_input_is_one_sentence_and_status_1(folder):
         ("--weights=bad.safetensors", new): "bad.safetensors: params/box_head/size/conv_5/bias has",
     }
     for arguments, message in cases.items():
-        done = run(folder, "compress_weights", *arguments)
+        done = run_tool(folder, "compress_weights", *arguments)
         assert (done.returncode, done.stdout) == (1, ""), arguments
         assert done.stderr.startswith(f"error: {message}"), done.stderr
         assert done.stderr.count("\n") == 1

@@ -1,9 +1,6 @@
 """The tool runs as users run it: as a program, with a small network."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -18,6 +15,7 @@ from esat_jax.torch_pickle import read_torch_file
 from esat_jax.torch_weights import export_state_dict
 from esat_jax.tracker import Tracker
 from esat_jax.weights import load_initial_paths, load_weights, save_weights
+from tool_run import run_tool
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = "configs/esat_vit_b256.py:smoke"
@@ -27,15 +25,7 @@ SMOKE = esat_vit_b256.get_config("smoke")
 def convert(folder, *arguments):
     """Runs the tool in `folder`; the config's path is the repository's."""
     arguments = [a.replace("--config=configs", f"--config={ROOT}/configs") for a in arguments]
-    return subprocess.run(
-        [sys.executable, "-m", "launch.convert_weights", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    return run_tool(folder, "convert_weights", *arguments)
 
 
 @pytest.fixture(scope="module")
