@@ -4,7 +4,7 @@ python -m launch.plot_training --run=runs/a --run=runs/b --output=curves.svg
 
 --run is a work folder of launch.train, while it trains or later; of its files only metrics.jsonl
 and, for the places where the run was stopped and went on, starts.jsonl are read. The picture needs
-nothing else and opens in any browser. With --output=curves.png it has pixels instead.
+nothing else and opens in any browser.
 """
 
 import json
@@ -13,14 +13,12 @@ from pathlib import Path
 from absl import app, flags
 
 from esat_jax.atomic import complete_file
-from esat_jax.drawing import encode_png
 from esat_jax.metric_log import LINES_NAME, STARTS_NAME
-from esat_jax.report.raster import rasterise
 from esat_jax.report.training_curves import RunLog, training_curves
 from launch import errors
 
 _RUNS = flags.DEFINE_multi_string("run", None, "Work folder; can be given several times.")
-_OUTPUT = flags.DEFINE_string("output", None, "The picture, a file.svg or file.png.")
+_OUTPUT = flags.DEFINE_string("output", None, "The picture, a file.svg.")
 flags.mark_flags_as_required(["run", "output"])
 
 
@@ -29,12 +27,11 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; everything is given as --flag=value")
     output = Path(_OUTPUT.value)
-    if output.suffix not in (".svg", ".png"):
-        raise ValueError(f"--output={output}: expected a name that ends in .svg or .png.")
+    if output.suffix != ".svg":
+        raise ValueError(f"--output={output}: expected a name that ends in .svg.")
     folders = [Path(folder) for folder in _RUNS.value]
     runs = [read_run(folder, name) for folder, name in zip(folders, names_of(folders), strict=True)]
-    text = training_curves(runs)
-    content = encode_png(rasterise(text)) if output.suffix == ".png" else f"{text}\n".encode()
+    content = f"{training_curves(runs)}\n".encode()
     with complete_file(output) as part:
         part.write_bytes(content)
     steps = ", ".join(f"{run.name} to step {run.rows[-1]['step']}" for run in runs)

@@ -35,7 +35,6 @@ ALLOWED = {  # folder or file -> what it may import besides the standard library
         *("numpy", "jax", "tqdm", "absl", "esat_jax"),
         *("data_pipeline.crop", "data_pipeline.annotations"),
     },
-    "esat_jax/report/raster.py": CV2_TOO,
     "esat_jax/ops": {"numpy", "jax", "esat_jax.ops"},
     "esat_jax/models": {"numpy", "jax", "flax", "esat_jax.ops", "esat_jax.models"},
 }
