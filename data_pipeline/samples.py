@@ -12,8 +12,10 @@ from data_pipeline.augment import AugmentRule, CropDraw, CropRule
 from data_pipeline.crop import Frame, check_box_xywh
 from data_pipeline.labels import TEMPLATE_LABELS, position_labels, score_target
 from data_pipeline.pairs import Pair, PairSampler, make_rng
+from data_pipeline.quality import degrade
 from data_pipeline.sequences import FrameError, Sequence
 from data_pipeline.skips import EMPTY_CROP, SkippedDraw, listing, printable, summary
+from data_pipeline.warp import warp_crop
 
 MAX_ATTEMPTS = 100  # draws for one sample; only a broken data set needs so many
 
@@ -99,13 +101,12 @@ class SampleMaker:
         ]
         if not pair.sequence.is_video and draw.search[0].warp:
             crops = [
-                augment.warp_crop(*crop, one.warp)
-                for crop, one in zip(crops, draw.search, strict=True)
+                warp_crop(*crop, one.warp) for crop, one in zip(crops, draw.search, strict=True)
             ]
         if draw.template.loss:
-            template = augment.degrade(template, draw.template.loss)
+            template = degrade(template, draw.template.loss)
         crops = [
-            (augment.degrade(image, one.loss) if one.loss else image, box_cxcywh)
+            (degrade(image, one.loss) if one.loss else image, box_cxcywh)
             for (image, box_cxcywh), one in zip(crops, draw.search, strict=True)
         ]
         if self.num_search == 1:  # a view is enough: the batch will be a copy

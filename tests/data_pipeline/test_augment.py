@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 import detweights
-from data_pipeline import augment
-from data_pipeline.augment import AugmentRule, CropDraw, CropRule, Warp
+from data_pipeline import augment, quality
+from data_pipeline.augment import AugmentRule, CropDraw, CropRule
 from data_pipeline.crop import CropGeometry
 from data_pipeline.decoding import DecodedFrame
 from data_pipeline.pairs import make_rng
@@ -191,57 +191,6 @@ def test_an_impossible_brightness_is_refused():
         AugmentRule(0.05, 0.5, 0.5, 1.2)
 
 
-BENT = np.array([[0.15, 1.2, 0.7], [0.1, 0.8, 4.0]])
-
-
-@pytest.mark.parametrize(
-    "warp",
-    [
-        Warp(0, (1, 1)),
-        Warp(15, (1, 1)),
-        Warp(-30, (1.3, 0.8)),
-        Warp(90, (1, 1.5)),
-        Warp(0, (1, 1), BENT),
-        Warp(-20, (0.9, 1.2), BENT),
-    ],
-)
-def test_a_warped_crop_shows_the_target_in_its_new_box(warp):
-    """An ellipse is painted in the old box; where it is seen afterwards is the new box."""
-    box = np.array([0.55, 0.45, 0.4, 0.2], np.float32)
-    y, x = (np.mgrid[:200, :200] + 0.5) / 200
-    inside = ((x - box[0]) / (box[2] / 2)) ** 2 + ((y - box[1]) / (box[3] / 2)) ** 2 <= 1
-    image = np.repeat(np.uint8(255 * inside)[..., None], 3, axis=2)
-    warped, new_box = augment.warp_crop(image, box, warp)
-    rows, columns = np.nonzero(warped[..., 0] > 127)
-    low, high = (np.array([f(columns), f(rows)]) for f in (np.min, np.max))
-    seen = np.concatenate([(low + high + 1) / 2, high + 1 - low]) / 200
-    np.testing.assert_allclose(new_box, seen, atol=1.5 / 200)
-    assert new_box.dtype == np.float32
-    assert warp.waves is None or np.abs(new_box - box).max() > 3 / 200  # it does move
-
-
-def test_waves_move_x_along_y_first():
-    """A dot goes where the formula, written out for its place, says."""
-    image, (dot_x, dot_y) = np.zeros((200, 200, 3), np.uint8), (120, 70)
-    image[dot_y, dot_x] = 255
-    box, waves = np.float32([0.5, 0.5, 0.4, 0.2]), np.array([[0.1, 1.0, 0.3], [0.2, 2.0, 0.9]])
-    x, y = dot_x + 0.5 - 100, dot_y + 0.5 - 100  # px from the target's centre; 80 x 40 px large
-    x += 0.1 * 80 * np.sin(2 * np.pi * y / 40 + 0.3)
-    y += 0.2 * 40 * np.sin(2 * np.pi * x / (2 * 80) + 0.9)
-    warped, _ = augment.warp_crop(image, box, Warp(0, (1, 1), waves))
-    weights = warped[..., 0].astype(float)
-    rows, columns = np.mgrid[:200, :200] + 0.5
-    seen = [(weights * place).sum() / weights.sum() - 100 for place in (columns, rows)]
-    np.testing.assert_allclose(seen, (x, y), atol=0.5)
-
-
-def test_a_positive_angle_turns_anticlockwise():
-    image = np.zeros((101, 101, 3), np.uint8)
-    image[50, 80] = 255  # right of the centre
-    warped, _ = augment.warp_crop(image, np.float32([0.5, 0.5, 0.2, 0.2]), Warp(90, (1, 1)))
-    assert np.argwhere(warped[..., 0]).tolist() == [[20, 50]]  # above it
-
-
 def test_colours_are_mapped_as_saturation_contrast_and_channels_say():
     rule = AugmentRule(0, 0, 0, 0, color_jitter=0.4)
     draws = [augment.draw_sample(make_rng(0, 0, i), rule, 1).template for i in range(2_000)]
@@ -294,46 +243,14 @@ def test_impossible_colour_jitter_is_refused():
         AugmentRule(0, 0, 0, 0, color_jitter=1.5)
 
 
-@pytest.mark.parametrize("kind", augment.QUALITY_LOSSES)
-@pytest.mark.parametrize("strength", [0.0, 1.0])
-def test_a_worse_picture_loses_detail_and_keeps_its_place(kind, strength):
-    """A bright disc on noise: its middle stays, the noise fades, the more the stronger."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[:224, :224]
-    disc = 120 * (((x - 100) ** 2 + (y - 130) ** 2) < 30**2)
-    image = np.clip(40 + disc[..., None] + rng.normal(0, 12, (224, 224, 3)), 0, 255)
-    image = image.astype(np.uint8)
-    worse = augment.degrade(image, augment.QualityLoss(kind, strength, 0.7))
-    assert (worse.shape, worse.dtype) == (image.shape, np.uint8)
-    assert abs(float(worse.mean()) - float(image.mean())) < 2
-    bright = np.argwhere(worse.mean(axis=2) > 100)
-    np.testing.assert_allclose(bright.mean(axis=0), (130, 100), atol=1)
-    corner, before = (part[:60, :60].astype(float).std() for part in (worse, image))
-    assert corner < (0.95 if strength == 0 else 0.6) * before
-
-
-def test_motion_blurs_along_its_way_only():
-    image = np.zeros((101, 101, 3), np.uint8)
-    image[50] = 255  # a horizontal line
-    along = augment.degrade(image, augment.QualityLoss("motion", 1.0, 0.0))
-    across = augment.degrade(image, augment.QualityLoss("motion", 1.0, np.pi / 2))
-    np.testing.assert_array_equal(along[:, 20:80], image[:, 20:80])
-    assert across[50, 50, 0] < 100
-
-
 def test_quality_is_lost_with_the_given_probability_and_not_in_validation():
     rule = AugmentRule(0, 0, 0, 0, degrade=0.3)
     draws = [augment.draw_sample(make_rng(0, 0, i), rule, 1) for i in range(2_000)]
     lost = [crop.loss for draw in draws for crop in (draw.template, *draw.search)]
     share = np.mean([loss is not None for loss in lost])
     assert stats.binomtest(round(share * 4_000), 4_000, 0.3).pvalue > ALARM
-    assert {loss.kind for loss in lost if loss} == set(augment.QUALITY_LOSSES)
+    assert {loss.kind for loss in lost if loss} == set(quality.KINDS)
     plain = augment.draw_sample(make_rng(0, 0, 0), rule.for_validation(), 1)
     assert plain.template.loss is None
     with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
         AugmentRule(0, 0, 0, 0, degrade=1.5)
-
-
-def test_an_unknown_loss_is_refused():
-    with pytest.raises(ValueError, match="one of defocus, motion, size, jpeg, got 'rain'"):
-        augment.degrade(np.zeros((8, 8, 3), np.uint8), augment.QualityLoss("rain", 0, 0))

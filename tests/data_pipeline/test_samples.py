@@ -11,6 +11,7 @@ from data_pipeline import augment
 from data_pipeline.augment import AugmentRule, CropRule
 from data_pipeline.labels import position_labels, score_target
 from data_pipeline.pairs import PairSampler, make_rng
+from data_pipeline.quality import degrade
 from data_pipeline.samples import MAX_ATTEMPTS, SampleMaker
 from fake_sequences import FakeDataset, still, stills, video, videos
 
@@ -242,7 +243,7 @@ def test_crops_lose_quality_each_by_its_own_draw_and_boxes_stay():
                 cut, crop, draw.gray, draw.flip,
             )  # fmt: skip
             whole = np.ascontiguousarray(image)
-            expected = augment.degrade(whole, crop.loss) if crop.loss else whole
+            expected = degrade(whole, crop.loss) if crop.loss else whole
             np.testing.assert_array_equal(images[name], expected)
             key = "box_cxcywh" if name == "search" else "template_box_cxcywh"
             np.testing.assert_allclose(one[key].reshape(-1), box, atol=1e-6)
