@@ -20,8 +20,14 @@ from tqdm import tqdm
 from data_pipeline.datasets import make_dataset
 from data_pipeline.planted_exits import WindowedSequence, WindowPath, plan_exits
 from data_pipeline.sequences import Sequence
+from esat_jax.evaluation.lost_flag import (
+    ScoredFrames,
+    choose_threshold,
+    frame_kinds,
+    rates,
+    rates_lines,
+)
 from esat_jax.evaluation.manifest import file_sha256
-from esat_jax.lost_flag import ScoredFrames, choose_threshold, frame_kinds, rates, rates_lines
 from esat_jax.tracker import Tracker
 from esat_jax.weights import copy_weights
 from launch import errors

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from data_pipeline.crop import clip_box_xywh
 from esat_jax.bootstrap import bootstrap_mean
 from esat_jax.evaluation.got10k import overlaps
 
@@ -46,7 +47,7 @@ def frame_kinds(
     Args: truth_xywh: float64 [F, 4], NaN = absent, may reach beyond the frame of `height` x
       `width` px; boxes_xywh: [F, 4], the tracker's. Of both, what is inside is compared.
     """
-    inside, found = (_cut(boxes, height, width) for boxes in (truth_xywh, boxes_xywh))
+    inside, found = (clip_box_xywh(boxes, height, width) for boxes in (truth_xywh, boxes_xywh))
     areas = truth_xywh[:, 2:].prod(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         visible = np.nan_to_num(inside[:, 2:].prod(axis=1) / areas)
@@ -129,10 +130,3 @@ def _share(parts: np.ndarray, wholes: np.ndarray) -> tuple[float, float, float]:
     """sum(parts) / sum(wholes) with its interval over the sequences, [S] each."""
     with np.errstate(invalid="ignore"):
         return bootstrap_mean(parts / wholes, weights=wholes)
-
-
-def _cut(boxes_xywh: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The boxes' parts inside the frame, [F, 4]; sides of 0 if there is none."""
-    low = np.clip(boxes_xywh[:, :2], 0, (width, height))
-    high = np.clip(boxes_xywh[:, :2] + boxes_xywh[:, 2:], 0, (width, height))
-    return np.concatenate([low, high - low], axis=1)

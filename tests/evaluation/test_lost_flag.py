@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from esat_jax.lost_flag import ScoredFrames, choose_threshold, frame_kinds, rates, rates_lines
+from esat_jax.evaluation.lost_flag import (
+    ScoredFrames,
+    choose_threshold,
+    frame_kinds,
+    rates,
+    rates_lines,
+)
 
 
 def test_kinds_are_those_of_boxes_in_a_frame_of_100_px():
