@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +8,13 @@ from data_pipeline.layouts import write_sequences
 from data_pipeline.scene import SceneRule
 from data_pipeline.synthetic import SyntheticDataset
 from esat_jax.weights import load_weights
+from tool_run import ROOT, run_tool
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints" / "esat_xs.safetensors"  # kernels are int8
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "launch.calibrate_lost", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return run_tool(ROOT, "calibrate_lost", *arguments)
 
 
 def test_the_threshold_is_chosen_measured_and_written(tmp_path, monkeypatch):

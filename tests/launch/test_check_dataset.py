@@ -1,19 +1,14 @@
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 import small_datasets as small
-
-ROOT = Path(__file__).parents[2]
+from tool_run import ROOT, run_tool
 
 
 def check(*args):
-    command = [sys.executable, "-m", "launch.check_dataset", *map(str, args)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return run_tool(ROOT, "check_dataset", *args)
 
 
 @pytest.fixture

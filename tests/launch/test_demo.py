@@ -1,10 +1,7 @@
 """The demo runs as a program, on a clip written here, and finds the shipped clip if it is there."""
 
 import importlib.util
-import os
 import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,21 +13,13 @@ from esat_jax.frame_sources import open_source
 from esat_jax.weights import save_weights
 from launch import demo
 from tiny_tracker import make_steady
+from tool_run import ROOT, run_tool
 
-ROOT = Path(__file__).parents[2]
 FRAMES = 12
 
 
 def run_demo(*flags, cache):
-    return subprocess.run(
-        [sys.executable, "-m", "launch.demo", *map(str, flags)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env=os.environ | kept_programs.variables(cache),
-    )
+    return run_tool(ROOT, "demo", *flags, variables=kept_programs.variables(cache))
 
 
 @pytest.fixture(scope="module")

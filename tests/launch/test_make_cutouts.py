@@ -1,16 +1,14 @@
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 
 from data_pipeline.datasets import make_dataset
+from tool_run import ROOT, run_tool
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "launch.make_cutouts", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return run_tool(ROOT, "make_cutouts", *arguments)
 
 
 def write_photograph(root, polys):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from data_pipeline.datasets import make_dataset
+from tool_run import ROOT, run_tool
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "launch.make_synthetic", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return run_tool(ROOT, "make_synthetic", *arguments)
 
 
 def test_data_sets_are_written_that_the_readers_open(tmp_path, monkeypatch):

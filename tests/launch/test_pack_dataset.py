@@ -14,11 +14,11 @@ import detweights
 from data_pipeline.datasets import make_dataset
 from data_pipeline.packing import Estimate
 from launch import pack_dataset
+from tool_run import ROOT, run_tool
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "launch.pack_dataset", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return run_tool(ROOT, "pack_dataset", *arguments)
 
 
 @pytest.fixture

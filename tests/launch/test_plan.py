@@ -1,15 +1,12 @@
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tool_run import ROOT, run_tool
+
 
 def plan(*arguments):
-    command = [sys.executable, "-m", "launch.plan", "--config=configs/esat_vit_b256.py:smoke"]
-    return subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, check=False, timeout=300
-    )
+    return run_tool(ROOT, "plan", "--config=configs/esat_vit_b256.py:smoke", *arguments)
 
 
 @pytest.mark.slow

@@ -2,15 +2,13 @@
 
 import json
 import re
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tool_run import ROOT, run_tool
+
 STEPS = range(10, 101, 10)
 
 
@@ -23,8 +21,7 @@ def write_run(folder, rows, starts=(0,)):
 
 
 def plot(*flags):
-    command = [sys.executable, "-m", "launch.plot_training", *flags]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return run_tool(ROOT, "plot_training", *flags)
 
 
 def local(tag):

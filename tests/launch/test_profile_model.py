@@ -1,13 +1,12 @@
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tool_run import ROOT, run_tool
+
 
 def profile(*arguments):
-    command = [sys.executable, "-m", "launch.profile_model", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return run_tool(ROOT, "profile_model", *arguments)
 
 
 def test_ostrack_384_in_the_table_and_in_the_file(tmp_path):

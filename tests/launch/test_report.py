@@ -4,10 +4,7 @@ import json
 import math
 import os
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,8 +22,8 @@ from esat_jax.weights import save_weights
 from fake_sequences import FakeSequence
 from launch.report_inputs import find_run, weights_and_tracker
 from tiny_tracker import make_tiny
+from tool_run import ROOT, run_tool
 
-ROOT = Path(__file__).parents[2]
 NASTY = """<b>&"'"""
 FRAMES, BOXES_XYWH = detweights.video("report", 12, 96, 128, (30, 24, 28, 22), (3, 2))
 LENGTHS = {"lost at the end": 12, "found": 9}
@@ -34,16 +31,8 @@ MARKUP_WITHOUT_END = {"meta", "link", "input", "img", "br"}
 
 
 def run(tool, *arguments, cache):
-    command = [sys.executable, "-m", f"launch.{tool}", *map(str, arguments)]
-    environment = {"ESAT_CACHE": str(cache / "indexes"), **kept_programs.variables(cache)}
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | environment,
-    )
+    variables = {"ESAT_CACHE": str(cache / "indexes"), **kept_programs.variables(cache)}
+    return run_tool(ROOT, tool, *arguments, variables=variables)
 
 
 class Page(HTMLParser):

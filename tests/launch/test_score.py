@@ -2,27 +2,19 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 import score_fixtures as given
 import small_datasets as small
+from tool_run import ROOT, run_tool
 
-ROOT = Path(__file__).parents[2]
 LASOT = given.LASOT
 GOT = {name: f"GOT-10k_Val_{n:06d}" for n, name in enumerate(given.SEQUENCES, start=1)}
 
 
 def score(*args, cache):
-    command = [sys.executable, "-m", "launch.score", *map(str, args)]
-    environment = os.environ | {"ESAT_CACHE": str(cache)}
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment
-    )
+    return run_tool(ROOT, "score", *args, variables={"ESAT_CACHE": str(cache)})
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +5,7 @@ import pytest
 import detweights
 from launch import show_batch
 from launch.show_batch import BOX_RGB, LINE_PX, MARGIN_PX, PANEL_PX, TITLES
+from tool_run import ROOT, run_tool
 
 
 def make_batch(num_search=1, template_grid=2, grid=4):
@@ -79,8 +77,7 @@ def test_a_template_token_has_the_colour_of_its_search_cell():
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "launch.show_batch", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return run_tool(ROOT, "show_batch", *arguments)
 
 
 def test_a_folder_of_sequences_becomes_a_picture(tmp_path, monkeypatch):

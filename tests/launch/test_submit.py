@@ -1,19 +1,15 @@
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 
 import small_datasets as small
+from tool_run import ROOT, run_tool
 
-ROOT = Path(__file__).parents[2]
 NAME = "GOT-10k_Test_000001"
 
 
 def submit(*args, root):
-    command = [sys.executable, "-m", "launch.submit", f"--root={root}", *map(str, args)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return run_tool(ROOT, "submit", f"--root={root}", *args)
 
 
 @pytest.fixture

@@ -2,15 +2,13 @@
 
 import base64
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tool_run import ROOT, run_tool
+
 SCORES = (np.nan, 0.9, 0.8, 0.2, 0.7, 0.6, np.nan, 0.5, 0.95)  # frame 7, from 1, is damaged
 LOST = (4, 7)  # from 1
 FIRST_NUMBER = 3  # of frames in the source, as of a run with --start_frame
@@ -33,8 +31,7 @@ def write_run(folder, scores=SCORES):
 
 
 def report(*flags):
-    command = [sys.executable, "-m", "launch.video_report", *flags]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return run_tool(ROOT, "video_report", *flags)
 
 
 @pytest.fixture(scope="module")
