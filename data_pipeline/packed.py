@@ -9,6 +9,7 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
@@ -17,7 +18,7 @@ from data_pipeline.crop import Frame
 from data_pipeline.fingerprint import CHANGED, fingerprint
 from data_pipeline.index import read_index
 from data_pipeline.packed_frame import PackedFrame, picture_file
-from data_pipeline.sequences import Dataset, FrameError, Frames, Sequence
+from data_pipeline.sequences import Dataset, Frames, Sequence
 from data_pipeline.stores import Store
 
 FORMAT = 2
@@ -33,6 +34,7 @@ class PackedSequence(Sequence):
     """A sequence whose frames are records of a shard, `archive`; `source`: where it came from."""
 
     source: Sequence | None = None
+    advice: ClassVar[str] = "Check the shards with launch.pack_dataset --verify."
 
     def frame_path(self, i: int) -> str:
         """The shard and the record's number in it."""
@@ -70,13 +72,6 @@ class PackedSequence(Sequence):
             return shard.read()
         except (RuntimeError, IndexError, OSError) as problem:
             raise self._error(i, "damaged", f"the record cannot be read ({problem})") from None
-
-    def _error(self, i: int, cause: str, what: str) -> FrameError:
-        return FrameError(
-            f"{self.frame_path(i)}: {what}; it is frame {i} (from 0) of sequence {self.name} of "
-            f"{self.dataset}. Check the shards with launch.pack_dataset --verify.",
-            cause,
-        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

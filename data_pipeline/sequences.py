@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+from typing import ClassVar
 
 import numpy as np
 
@@ -55,6 +56,7 @@ class Sequence:
       frames: where the frames are in `store`.
       is_video: False for a still: F is 1.
       archive, members: for frames in an archive, its path and their places in it, int64 [F, 4].
+      advice: what messages say can be done about a faulty frame.
     """
 
     dataset: str
@@ -66,6 +68,7 @@ class Sequence:
     is_video: bool = True
     archive: str | None = None
     members: np.ndarray | None = None
+    advice: ClassVar[str] = "Fetch it again, or list the sequence in config.data.skip_sequences."
 
     def __len__(self) -> int:
         return len(self.boxes_xywh)
@@ -122,7 +125,7 @@ class Sequence:
     def _error(self, i: int, cause: str, what: str) -> FrameError:
         return FrameError(
             f"{self.frame_path(i)}: {what}; it is frame {i} (from 0) of sequence {self.name} of "
-            f"{self.dataset}. Fetch it again, or list the sequence in config.data.skip_sequences.",
+            f"{self.dataset}. {self.advice}",
             cause,
         )
 
