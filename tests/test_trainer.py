@@ -12,6 +12,7 @@ from esat_jax.metric_log import read_rows
 from esat_jax.trainer import Trainer
 from esat_jax.validation_scores import load_validation
 from launch import train as tool
+from training_runs import learnt
 
 
 def make_config(**keys):
@@ -77,14 +78,6 @@ def unbroken(tmp_path_factory):
     trainer, finished = run(workdir, make_config())
     assert finished
     return workdir, traverse_util.flatten_dict(trainer.final_variables(), sep="/")
-
-
-def learnt(workdir):
-    """The rows of the log without the speed."""
-    return [
-        {name: value for name, value in row.items() if not name.startswith("speed/")}
-        for row in read_rows(workdir)
-    ]
 
 
 def test_a_run_logs_every_step_and_validates_every_epoch(unbroken):
