@@ -27,7 +27,7 @@ from data_pipeline import shards
 from data_pipeline.allocation import keep_freed_memory
 from data_pipeline.augment import CropRule
 from data_pipeline.datasets import make_dataset
-from data_pipeline.layouts import write_sequences
+from data_pipeline.layout_files import write_sequences
 from data_pipeline.packing import PackRule, needed_reach
 from data_pipeline.pairs import make_rng
 from data_pipeline.pipeline import make_train_batches

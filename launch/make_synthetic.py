@@ -16,7 +16,8 @@ from pathlib import Path
 from absl import app, flags
 from tqdm import tqdm
 
-from data_pipeline.layouts import LAYOUTS, write_coco, write_sequences
+from data_pipeline.layout_files import write_coco, write_sequences
+from data_pipeline.layouts import LAYOUTS
 from data_pipeline.scene import SceneRule
 from data_pipeline.sprites import find_material
 from data_pipeline.synthetic import SyntheticDataset

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.datasets import make_dataset
-from data_pipeline.layouts import write_sequences
+from data_pipeline.layout_files import write_sequences
 from data_pipeline.scene import SceneRule
 from data_pipeline.synthetic import SyntheticDataset
 from esat_jax.tracker import Tracker

@@ -17,7 +17,7 @@ from data_pipeline.augment import CropRule
 from data_pipeline.crop import CropGeometry, jitter_box_xywh
 from data_pipeline.datasets import make_dataset
 from data_pipeline.fingerprint import fingerprint
-from data_pipeline.layouts import write_sequences
+from data_pipeline.layout_files import write_sequences
 from data_pipeline.packed import NEAR, RECORD, open_packed
 from data_pipeline.packing import PackRule, estimate, needed_reach, num_packed_frames
 from data_pipeline.pipeline import make_train_batches

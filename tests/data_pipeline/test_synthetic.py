@@ -9,7 +9,8 @@ import pytest
 from configs import esat_vit_b256
 from data_pipeline import motion
 from data_pipeline.datasets import make_dataset
-from data_pipeline.layouts import LAYOUTS, write_coco, write_sequences
+from data_pipeline.layout_files import write_coco, write_sequences
+from data_pipeline.layouts import LAYOUTS
 from data_pipeline.painting import paint_body, paint_occluder
 from data_pipeline.pipeline import make_train_batches
 from data_pipeline.scene import LEAST_SEEN, SceneRule, Truth

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-from data_pipeline.layouts import write_sequences
+from data_pipeline.layout_files import write_sequences
 from data_pipeline.scene import SceneRule
 from data_pipeline.synthetic import SyntheticDataset
 from esat_jax.weights import load_weights

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import training_runs
-from data_pipeline.layouts import write_sequences
+from data_pipeline.layout_files import write_sequences
 from data_pipeline.pipeline import make_val_batches, open_datasets
 from data_pipeline.scene import SceneRule, Truth
 from data_pipeline.synthetic import SyntheticDataset, SyntheticSequence
