@@ -6,6 +6,7 @@ from flax import traverse_util
 import detweights
 from configs import esat_vit_b256
 from esat_jax.initial_variables import variable_shapes
+from esat_jax.weights import save_weights
 
 
 def make_tiny(**overrides):
@@ -32,3 +33,10 @@ def make_steady(**overrides):
     for tower in ("size", "offset"):
         head[tower]["conv_5"]["kernel"] *= 0.3
     return config, variables
+
+
+def write_tracker(folder, config, variables):
+    """Writes such a tracker; the path of its weights file."""
+    path = folder / "tiny.safetensors"
+    save_weights(path, variables, config.to_dict())
+    return path

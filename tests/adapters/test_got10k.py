@@ -12,8 +12,7 @@ from data_pipeline.layout_files import write_sequences
 from data_pipeline.scene import SceneRule
 from data_pipeline.synthetic import SyntheticDataset
 from esat_jax.tracker import Tracker
-from esat_jax.weights import save_weights
-from tiny_tracker import make_steady
+from tiny_tracker import make_steady, write_tracker
 
 pytest.importorskip("got10k", reason="needs requirements-toolkits.txt")
 
@@ -26,8 +25,7 @@ from esat_jax.adapters.got10k import Got10kTracker
 def folder(tmp_path_factory):
     """Weights, the data set, and what the toolkit wrote and reported."""
     folder = tmp_path_factory.mktemp("got10k")
-    config, variables = make_steady()
-    save_weights(folder / "tiny.safetensors", variables, config.to_dict())
+    write_tracker(folder, *make_steady())
     made = SyntheticDataset(rule=SceneRule(120, 160, 6), count=3)
     list(write_sequences(made, 3, folder / "data", "got10k_val"))
     experiment = ExperimentGOT10k(

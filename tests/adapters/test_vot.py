@@ -13,8 +13,7 @@ import pytest
 import detweights
 from esat_jax.adapters.vot import VotTracker
 from esat_jax.tracker import Tracker
-from esat_jax.weights import save_weights
-from tiny_tracker import make_steady
+from tiny_tracker import make_steady, write_tracker
 
 ROOT = pathlib.Path(__file__).parents[2]
 BOXES = [(40.0, 60.0, 40.0, 32.0), (150.0, 90.0, 30.0, 50.0)]
@@ -22,10 +21,7 @@ BOXES = [(40.0, 60.0, 40.0, 32.0), (150.0, 90.0, 30.0, 50.0)]
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    config, variables = make_steady()
-    path = tmp_path_factory.mktemp("vot") / "tiny.safetensors"
-    save_weights(path, variables, config.to_dict())
-    return path
+    return write_tracker(tmp_path_factory.mktemp("vot"), *make_steady())
 
 
 @pytest.fixture(scope="module")

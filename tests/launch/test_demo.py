@@ -10,9 +10,8 @@ import pytest
 import detweights
 import kept_programs
 from esat_jax.frame_sources import open_source
-from esat_jax.weights import save_weights
 from launch import demo
-from tiny_tracker import make_steady
+from tiny_tracker import make_steady, write_tracker
 from tool_run import ROOT, run_tool
 
 FRAMES = 12
@@ -33,8 +32,7 @@ def made(tmp_path_factory):
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
-    config, variables = make_steady()
-    save_weights(folder / "tiny.safetensors", variables, config.to_dict())
+    write_tracker(folder, *make_steady())
     box = ",".join(map(str, boxes_xywh[0]))
     return f"--clip={folder / 'clip.avi'}", f"--box={box}", folder / "tiny.safetensors"
 

@@ -19,7 +19,7 @@ from esat_jax.evaluation.result_files import read_results, read_times
 from esat_jax.tracker import Tracker
 from esat_jax.weights import save_weights
 from launch.evaluate import own_share
-from tiny_tracker import make_steady
+from tiny_tracker import make_steady, write_tracker
 
 ROOT = pathlib.Path(__file__).parents[2]
 FRAMES, BOXES_XYWH = detweights.video("evaluate", 12, 96, 128, (30, 24, 28, 22), (3, 2))
@@ -44,10 +44,7 @@ def write_videos(root, lengths):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    config, variables = make_steady()
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_weights(path, variables, config.to_dict())
-    return path
+    return write_tracker(tmp_path_factory.mktemp("weights"), *make_steady())
 
 
 @pytest.fixture(scope="module")

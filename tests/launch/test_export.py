@@ -4,17 +4,13 @@ import sys
 import pytest
 from absl.testing import flagsaver
 
-from esat_jax.weights import save_weights
 from launch import export
-from tiny_tracker import make_tiny
+from tiny_tracker import make_tiny, write_tracker
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    config, variables = make_tiny()
-    path = tmp_path_factory.mktemp("export") / "tiny.safetensors"
-    save_weights(path, variables, config.to_dict())
-    return path
+    return write_tracker(tmp_path_factory.mktemp("export"), *make_tiny())
 
 
 def run(output, **given):

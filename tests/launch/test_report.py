@@ -18,10 +18,9 @@ import small_datasets as small
 from esat_jax.evaluation.manifest import Maker, ResultFolder, file_sha256
 from esat_jax.evaluation.result_files import write_result
 from esat_jax.follower import Track
-from esat_jax.weights import save_weights
 from fake_sequences import FakeSequence
 from launch.report_inputs import find_run, weights_and_tracker
-from tiny_tracker import make_tiny
+from tiny_tracker import make_tiny, write_tracker
 from tool_run import ROOT, run_tool
 
 NASTY = """<b>&"'"""
@@ -93,8 +92,7 @@ def tracked(tmp_path_factory, program_cache):
     """A page about two trackers on videos, one of them ESAT with weights, and its folder."""
     root = tmp_path_factory.mktemp("tracked")
     config, variables = make_tiny()
-    weights = root / "tiny.safetensors"
-    save_weights(weights, variables, config.to_dict())
+    weights = write_tracker(root, config, variables)
     maker = Maker("folders", file_sha256(weights), config.to_dict())
     folder = ResultFolder(root / "esat", "tiny", maker)
     folder.claim(LENGTHS, {})
