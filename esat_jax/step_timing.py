@@ -1,14 +1,14 @@
 """What an optimisation step needs: time to compile, memory on each device, time to run.
 
-The step is the one that training runs, on random weights and a random batch: neither time nor
-memory depends on them.
+The step is the one that training runs, on random weights and, unless batches are given, a random
+one: neither time nor memory depends on them.
 """
 
 import dataclasses
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -110,9 +110,7 @@ def time_steps(
     Returns: step_ms_p50, the median of steps that are each waited for; queued_ms, the mean of steps
       that are sent one after the other as training does; loss of the last one.
     """
-    variables = random_variables(config, np.random.default_rng(0))
-    state: TrainState = create_state(config, variables, mesh=mesh)
-    healthy = jax.device_put(jnp.array(True), replicated(mesh))
+    state, healthy = _start(config, mesh)
     batch = put_batch(random_batch(config, config["batch_size"]), mesh)
     for _ in range(warm_up):
         state, healthy, numbers = program.run(state, healthy, batch)
@@ -137,6 +135,45 @@ def time_steps(
     }
 
 
+def time_fed_steps(
+    config: Mapping,
+    mesh: Mesh,
+    program: CompiledStep,
+    batches: Iterator[Mapping[str, np.ndarray]],
+    *,
+    steps: int,
+    warm_up: int = 3,
+) -> dict[str, float]:
+    """Runs steps as training does: takes a batch, places it, reads the numbers of the step before.
+
+    Returns: queued_ms, the mean time from step to step; host_wait_ms, the part of it in which the
+      host waited for `batches`, while the devices may still have been at work on the step before;
+      loss of the last one.
+    """
+    state, healthy = _start(config, mesh)
+    start = waited = 0.0
+    before = None
+    for number in range(warm_up + steps):
+        if number == warm_up:
+            jax.block_until_ready((state, before))
+            start, waited = time.perf_counter(), 0.0
+        asked = time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - asked
+        state, healthy, numbers = program.run(state, healthy, put_batch(batch, mesh))
+        jax.device_get(before)
+        before = numbers
+    jax.block_until_ready((state, numbers))
+    seconds = time.perf_counter() - start
+    if not bool(healthy):
+        raise ArithmeticError("a step was not finite.")
+    return {
+        "queued_ms": round(1e3 * seconds / steps, 3),
+        "host_wait_ms": round(1e3 * waited / steps, 3),
+        "loss": round(float(numbers["total"]), 4),
+    }
+
+
 def step_flops(config: Mapping, keep_ratio: float) -> float:
     """FLOPs of the step that the model asks for: 2 a multiply-add, backward twice the forward.
 
@@ -146,6 +183,13 @@ def step_flops(config: Mapping, keep_ratio: float) -> float:
     ce = {**config["ce"], "keep_ratio": [keep_ratio] * len(config["ce"]["layers"])}
     macs = model_cost({**config, "ce": ce}).training.macs
     return 3.0 * 2.0 * macs * config["batch_size"] * config["search"]["number"]
+
+
+def _start(config: Mapping, mesh: Mesh) -> tuple[TrainState, jax.Array]:
+    """State and health before the first step, on random weights."""
+    variables = random_variables(config, np.random.default_rng(0))
+    state = create_state(config, variables, mesh=mesh)
+    return state, jax.device_put(jnp.array(True), replicated(mesh))
 
 
 def peak_flops(device: jax.Device) -> float | None:

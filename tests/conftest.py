@@ -42,6 +42,6 @@ def pytest_make_collect_report(collector):
     """Lets tests import several tools, which name their flags alike, into one process."""
     report = yield
     for module, defined in flags.FLAGS.flags_by_module_dict().items():
-        for flag in defined if module.startswith("launch.") else ():
+        for flag in defined if module.startswith(("launch.", "benchmarks.")) else ():
             flag.allow_override = True
     return report

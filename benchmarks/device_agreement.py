@@ -1,0 +1,152 @@
+r"""Whether training on many devices is training on one: the same steps, parameters compared.
+
+python -m benchmarks.device_agreement --config=configs/esat_vit_b384.py --batch_size=16 --devices=8
+takes the same steps on one device and on each of --devices, in float32 with matrix products of the
+highest precision, on a new batch of synthetic videos each step; --batch_size is that of all devices
+together. It prints one JSON line a number of devices and ends with status 1 if any array of
+parameters differs by more than --tolerance: norm of the difference over the norm. Without GPUs:
+JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=8.
+
+Parameters start from random numbers in the range of trained ones. With --start=initial they start
+as in training without a pretrained file: biases at zero. Then those that hardly change what the
+network computes, of attention's keys, are little but rounding, scaled up by AdamW, and differ more.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from absl import app, flags
+from flax import traverse_util
+from ml_collections import config_flags
+
+from benchmarks.environment import environment
+from benchmarks.flag_values import device_counts
+from data_pipeline.pipeline import make_train_batches
+from esat_jax.initial_variables import initial_variables
+from esat_jax.latency import random_variables
+from esat_jax.sharding import make_mesh, put_batch
+from esat_jax.train_state import create_state, state_shapes
+from esat_jax.train_step import make_train_step
+from launch import errors
+from launch.training_faults import quiet_libraries
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, then :variant,variant.")
+_DEVICES = flags.DEFINE_list("devices", ["2"], "Numbers of devices to compare with one.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Pairs a step in all.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 20, "Optimiser steps.", lower_bound=1)
+_KEEP_RATIO = flags.DEFINE_float("keep_ratio", 1.0, "Of candidate elimination.", 0.0, 1.0)
+_START = flags.DEFINE_enum("start", "random", ["random", "initial"], "Parameters before the steps.")
+_TOLERANCE = flags.DEFINE_float("tolerance", 1e-4, "Largest relative difference.", lower_bound=0)
+flags.mark_flag_as_required("config")
+
+Arrays = dict[str, np.ndarray]
+
+
+def main(argv: list[str]) -> int:
+    """Trains, compares and prints; 1 if parameters differ."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected {argv[1:]}; settings are given as --config.key=value")
+    counts, config = device_counts(_DEVICES.value), _CONFIG.value.to_dict()
+    if wrong := [n for n in counts if n == 1 or _BATCH_SIZE.value % n]:
+        raise ValueError(
+            f"--devices={wrong[0]}: give 2 or more, among which --batch_size={_BATCH_SIZE.value} "
+            "divides; one device always takes part."
+        )
+    quiet_libraries()
+    jax.config.update("jax_default_matmul_precision", "highest")
+    config |= {"batch_size": _BATCH_SIZE.value, "compute_dtype": "float32"}
+    config["data"] |= {"datasets": ("synthetic",), "ratios": (), "num_workers": 0}
+    with make_train_batches(config) as made:
+        batches, steps_per_epoch = [next(made) for _ in range(_STEPS.value)], made.steps_per_epoch
+    if _START.value == "initial":
+        variables = initial_variables(config, config["seed"])
+    else:
+        variables = random_variables(config, np.random.default_rng(config["seed"]))
+    initial = traverse_util.flatten_dict(variables["params"], sep="/")
+
+    def trained(devices: int) -> tuple[Arrays, dict]:
+        start = time.perf_counter()
+        params, losses = train(config, variables, batches, devices, steps_per_epoch)
+        return params, {"losses": losses, "seconds": round(time.perf_counter() - start, 1)}
+
+    (one, numbers), agree = trained(1), True
+    for devices in counts:
+        many, others = trained(devices)
+        differences = relative_differences(one, many)
+        worst = worst_array(differences)
+        agrees = differences[worst] <= _TOLERANCE.value  # false for NaN
+        agree = agree and agrees
+        row = {
+            "benchmark": "device_agreement",
+            "steps": _STEPS.value,
+            "batch_size": _BATCH_SIZE.value,
+            "start": _START.value,
+            "keep_ratio": _KEEP_RATIO.value,
+            "agrees": agrees,
+            "tolerance": _TOLERANCE.value,
+            "largest_difference": differences[worst],
+            "worst_array": worst,
+            "arrays": len(one),
+            "arrays_above": sum(not d <= _TOLERANCE.value for d in differences.values()),
+            # The difference is to be seen beside how far the steps moved the array.
+            "worst_array_moved": relative_differences(one, initial)[worst],
+            "one_device": numbers,
+            "many_devices": others,
+        }
+        print(json.dumps(row | environment() | {"devices": devices}), flush=True)
+    if not agree:
+        print("error: parameters differ by more than the tolerance.", file=sys.stderr)
+    return 0 if agree else 1
+
+
+def train(
+    config: Mapping,
+    variables: Mapping,
+    batches: Sequence[Mapping[str, np.ndarray]],
+    devices: int,
+    steps_per_epoch: int,
+) -> tuple[Arrays, list[float]]:
+    """Takes a step on each batch.
+
+    Args: config: plain nested dict with the keys of configs/base.py.
+    Returns: parameters by path, on the host; the first and the last loss.
+    Raises: ArithmeticError for a step that was not finite, which changes nothing.
+    """
+    mesh = make_mesh(jax.devices()[:devices])
+    step = make_train_step(config, mesh, steps_per_epoch)
+    first = put_batch(batches[0], mesh)
+    program = step.lower(state_shapes(config, mesh), first, _KEEP_RATIO.value).compile()
+    state, numbers = create_state(config, variables, mesh=mesh), []
+    for batch in batches:
+        state, metrics = program(state, put_batch(batch, mesh))
+        numbers.append({name: float(metrics[name]) for name in ("total", "finite")})
+    if not all(one["finite"] == 1 for one in numbers):
+        raise ArithmeticError(f"a step on {devices} device(s) was not finite: {numbers}")
+    params = traverse_util.flatten_dict(jax.device_get(state.params), sep="/")
+    return params, [numbers[0]["total"], numbers[-1]["total"]]
+
+
+def relative_differences(expected: Arrays, got: Arrays) -> dict[str, float]:
+    """For each array, the norm of the difference over the expected norm; 0 / 0 is 0."""
+    differences = {}
+    for name, value in expected.items():
+        difference, norm = (
+            float(np.linalg.norm(np.asarray(array, np.float64)))
+            for array in (got[name] - value, value)
+        )
+        # JSON has no infinity: an array that left zero is as far away as can be written.
+        differences[name] = difference / norm if norm else sys.float_info.max * (difference > 0)
+    return differences
+
+
+def worst_array(differences: Mapping[str, float]) -> str:
+    """The name with the largest difference; one that is not a number counts as larger than all."""
+    return max(differences, key=lambda name: (np.isnan(differences[name]), differences[name]))
+
+
+if __name__ == "__main__":
+    errors.run(main)
