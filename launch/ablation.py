@@ -7,7 +7,8 @@ trains one run after the other with launch.train; the same command goes on where
 passes over what is finished. Any configuration and any keys but those in which the rows differ can
 be given. --commands prints the commands of the runs that are left instead, for other computers.
 --render trains nothing and makes the table from the work folders alone, whatever keys they were
-trained with: it only asks for --table, --config and --workdir.
+trained with: it only asks for --table, --config and --workdir, and of a run for config.json and
+validation.npz.
 
 The table compares the IoU of the validation pairs with that of one row; table_N.md and table_N.json
 are in the configuration's folder in --workdir. A row has numbers when all its seeds are finished. A
@@ -127,7 +128,8 @@ def render(runs: Mapping[str, list[Run]], folder: Path) -> bool:
     """Prints and writes the table; whether all of its runs are finished."""
     table = _TABLE.value
     runs = as_trained(table, runs)
-    states = {row: [read_state(run) for run in each] for row, each in runs.items()}
+    weights = not _RENDER.value
+    states = {row: [read_state(run, weights=weights) for run in each] for row, each in runs.items()}
     keys = {row: {key: table_rows(table)[row][key] for key in varied_keys(table)} for row in runs}
     reference, draws = REFERENCES[table], _DRAWS.value
     rows = make_rows(runs, states, keys, reference, draws)

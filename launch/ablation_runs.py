@@ -147,18 +147,20 @@ def as_trained(table: str, runs: Mapping[str, list[Run]]) -> dict[str, list[Run]
     return {row: [with_stored(r) for r in each] if stored else each for row, each in runs.items()}
 
 
-def read_state(run: Run) -> State:
+def read_state(run: Run, *, weights: bool = True) -> State:
     """The state of a run, from its folder alone.
 
     It is finished if the weights, the validation after the last step and the configuration are
-    there, whole, and this run's.
+    there, whole, and this run's; without `weights`, if the other two are, as where only the results
+    of a run were kept.
     """
     folder = run.folder
     try:
         _check_config(json.loads((folder / "config.json").read_text()), run)
         scores = load_validation(folder)
-        with safe_open(folder / "weights.safetensors", framework="np") as file:
-            _check_config(json.loads((file.metadata() or {}).get("config", "{}")), run)
+        if weights:
+            with safe_open(folder / "weights.safetensors", framework="np") as file:
+                _check_config(json.loads((file.metadata() or {}).get("config", "{}")), run)
     except FileNotFoundError:
         return _not_finished(run)
     except (ValueError, SafetensorError) as error:

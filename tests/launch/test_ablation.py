@@ -123,6 +123,8 @@ def test_only_a_whole_folder_of_the_same_configuration_is_finished(tmp_path):
         whole = (run.folder / name).read_bytes()
         (run.folder / name).unlink()
         assert read_state(run).kind == kind
+        without = read_state(run, weights=False).kind
+        assert without == ("finished" if name == "weights.safetensors" else "unfinished")
         (run.folder / name).write_bytes(whole[:-9])
         assert read_state(run).kind == "unusable"
         (run.folder / name).write_bytes(whole)
