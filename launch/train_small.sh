@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Trains ESAT-S and ESAT-XS as checkpoints/README.md says, one after the other on one GPU.
+# Trains ESAT-S and ESAT-XS as checkpoints/README.md says, one after the other on one GPU. With
+# ABLATION=SEEDS it trains the rows of Table 2 in their place, for docs/results.md.
 #
 #   launch/train_small.sh DATA WORK [--config.key=value ...]
 #
@@ -44,17 +45,19 @@ for job in "${jobs[@]}"; do
   wait "$job" || { echo "making synthetic data failed: see $work/syn*.log" >&2; exit 1; }
 done
 
-train() { # NAME CONFIG SEQUENCES STILLS REGIONS SYNTHETIC: shares of the pairs
-  local names='"packed:sequences","stills_pseudo","stills_regions"' shares="$3,$4,$5" i
-  for ((i = 0; i < sets; i++)); do
-    names+=",\"packed:syn$i\""
-    shares+=",$(python -c "print($6 / $sets)")"
-  done
-  python -m launch.train --config="$2" --workdir="$work/$1" \
-    --config.pretrained="$data/dinov2_vits14_fp16.safetensors" --config.compute_dtype=bfloat16 \
-    --config.data.root="$root" --config.data.datasets="($names)" \
-    --config.data.ratios="($shares)" --config.data.val_datasets='("folders:val",)' "${@:7}"
-}
-
-train esat_s configs/esat_vit_s224.py 50.0 25.0 5.0 20.0 "$@"
-train esat_xs configs/esat_vit_xs168.py 30.0 20.0 20.0 30.0 "$@"
+names='"packed:sequences","stills_pseudo","stills_regions"' shares=30.0,20.0,20.0
+for ((i = 0; i < sets; i++)); do
+  names+=",\"packed:syn$i\""
+  shares+=",$(python -c "print(30 / $sets)")"
+done
+common=(
+  --config.pretrained="$data/dinov2_vits14_fp16.safetensors" --config.compute_dtype=bfloat16
+  --config.data.root="$root" --config.data.datasets="($names)" --config.data.ratios="($shares)"
+  --config.data.val_datasets='("folders:val",)' "$@"
+)
+if [ -n "${ABLATION:-}" ]; then
+  exec python -m launch.ablation --table=2 --seeds="$ABLATION" --workdir="$work/ablation" \
+    --config=configs/esat_vit_s224.py "${common[@]}"
+fi
+python -m launch.train --config=configs/esat_vit_s224.py --workdir="$work/esat_s" "${common[@]}"
+python -m launch.train --config=configs/esat_vit_xs168.py --workdir="$work/esat_xs" "${common[@]}"
