@@ -8,13 +8,16 @@ file's announced count, and the numbers after them are too small.
 """
 
 import dataclasses
+import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from esat_jax.read_ahead import read_ahead
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 FALLBACK_FPS = 30.0  # for folders, and for files and cameras that do not say
@@ -68,6 +71,15 @@ def open_source(source: str, start_frame: int = 0) -> FrameSource:
         raise ValueError(f"{source}: its frames count from 0{last}, got start_frame {start_frame}.")
     left = None if opened.count is None else opened.count - start_frame
     return dataclasses.replace(opened, count=left)
+
+
+def next_frames(source: FrameSource, count: int | None = None) -> Generator[Frame, None, None]:
+    """Yields the next frames, `count` at most; a thread reads each while the one before is used.
+
+    Not those of a camera, whose newest picture counts. To be closed, see `read_ahead`.
+    """
+    frames = itertools.islice(source.frames, count)
+    yield from frames if source.live else read_ahead(frames)
 
 
 def read_image(path: Path) -> np.ndarray | None:

@@ -3,11 +3,12 @@ r"""Times tracking from image files to boxes: each part, one at a time, and many
 python -m launch.benchmark_tracker --config=configs/esat_vit_b384.py \
     --config.compute_dtype=bfloat16 --batch_sizes=1,8,32 --json=speed.json
 
-"sequential" is the tracker of one target, which reads a frame, tracks it, and reads the next. The
-parts of a batch are timed one after the other; they sum to the whole. "overlapped" is what
-launch.evaluate does: while the device searches for one group of targets, threads decode and crop
-for another. Compilation is timed apart. Weights are random, and hold the box where it is, unless
---weights gives others; frames are JPEGs of synthetic videos in memory, or those of a data set.
+"sequential" is the tracker of one target as launch.track uses it on a file: a thread reads the next
+frame while one is tracked. The parts of a batch are timed one after the other; they sum to the
+whole. "overlapped" is what launch.evaluate does: while the device searches for one group of
+targets, threads decode and crop for another. Compilation is timed apart. Weights are random, and
+hold the box where it is, unless --weights gives others; frames are JPEGs of synthetic videos in
+memory, or those of a data set.
 """
 
 import dataclasses

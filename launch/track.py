@@ -14,8 +14,8 @@ AVI files do not tell where frames are missing, nor do files whose frame rate va
 report says how many are missing, and the numbers after them can be that much too small.
 """
 
+import contextlib
 import dataclasses
-import itertools
 import os
 import sys
 import time
@@ -31,7 +31,7 @@ from data_pipeline.crop import check_box_xywh
 from esat_jax.adapters.any_tracker import AnyTracker, load_tracker
 from esat_jax.drawing import LOST_RGB, OTHER_RGB, TRACKED_RGB, draw_box
 from esat_jax.frame_sinks import FolderSink, VideoSink, write_rows
-from esat_jax.frame_sources import Frame, FrameSource, open_source
+from esat_jax.frame_sources import Frame, FrameSource, next_frames, open_source
 from esat_jax.initial_variables import initial_variables
 from esat_jax.tracker import Prediction, Tracker, frame_size
 from esat_jax.weights import load_initial_paths, random_part
@@ -125,23 +125,32 @@ def track(
     last = Prediction(np.asarray(box_xywh, np.float64), float("nan"), False)
     recorder.add(first, last, "given")
     total = min((n for n in (max_frames, source.count) if n), default=None)
-    rest = itertools.islice(source.frames, max_frames and max_frames - 1)
-    for frame in tqdm(rest, total=total, initial=1, unit="frame", disable=None):
-        fault = _fault(frame.image)
-        if fault:
-            tqdm.write(
-                f"{frame.name} is damaged ({fault}): the box before it is kept.", file=sys.stderr
-            )
-            frame = dataclasses.replace(frame, image=None)
-            recorder.add(frame, last._replace(score=float("nan"), lost=True), "damaged")
-            continue
-        start = time.perf_counter()
-        try:
-            last = tracker.update(frame.image)
-        except ValueError as error:
-            raise ValueError(f"{frame.name}: {error}") from error
-        recorder.seconds += time.perf_counter() - start
-        recorder.add(frame, last, "tracked")
+    count = None if max_frames is None else max_frames - 1
+    with contextlib.closing(next_frames(source, count)) as rest:
+        for frame in tqdm(rest, total=total, initial=1, unit="frame", disable=None):
+            last = _track_frame(tracker, frame, last, recorder)
+
+
+def _track_frame(
+    tracker: AnyTracker, frame: Frame, last: Prediction, recorder: Recorder
+) -> Prediction:
+    """Records one frame; returns what was found in the last one that could be used."""
+    fault = _fault(frame.image)
+    if fault:
+        tqdm.write(
+            f"{frame.name} is damaged ({fault}): the box before it is kept.", file=sys.stderr
+        )
+        frame = dataclasses.replace(frame, image=None)
+        recorder.add(frame, last._replace(score=float("nan"), lost=True), "damaged")
+        return last
+    start = time.perf_counter()
+    try:
+        found = tracker.update(frame.image)
+    except ValueError as error:
+        raise ValueError(f"{frame.name}: {error}") from error
+    recorder.seconds += time.perf_counter() - start
+    recorder.add(frame, found, "tracked")
+    return found
 
 
 def make_tracker(weights: str | None, config: ConfigDict | None) -> tuple[AnyTracker, str]:

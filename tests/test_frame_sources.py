@@ -1,9 +1,11 @@
+import contextlib
+
 import cv2
 import numpy as np
 import pytest
 
 import detweights
-from esat_jax.frame_sources import natural_key, open_source, read_image
+from esat_jax.frame_sources import FrameSource, natural_key, next_frames, open_source, read_image
 
 FRAMES = detweights.video("sources", 24, 96, 128, (20, 20, 30, 30), (2, 1))[0]
 
@@ -107,6 +109,41 @@ def test_a_video_is_not_read_ahead(tmp_path):
     source = open_source(str(write_video(tmp_path / "clip.mp4")))
     assert next(source.frames).number == 0
     assert next(source.frames).number == 1
+
+
+@pytest.mark.parametrize("kind", ["damaged video", "damaged folder"])
+def test_frames_read_ahead_are_those_read_in_turn(tmp_path, kind):
+    if kind == "damaged video":
+        path = write_video(tmp_path / "clip.mp4", numbered())
+        overwrite(path, 0.3)
+    else:
+        path = write_images(tmp_path / "images", [f"{i}" for i in range(24)])
+        for number in (3, 4, 23):
+            (path / f"{number}.png").write_bytes(b"damaged")
+    expected, found = list(open_source(str(path)).frames), list(next_frames(open_source(str(path))))
+    assert any(frame.image is None for frame in expected)
+    assert [(f.number, f.name) for f in found] == [(f.number, f.name) for f in expected]
+    for frame, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(frame.image, other.image)
+
+
+def test_a_file_that_is_gone_is_told_in_its_place(tmp_path):
+    folder = write_images(tmp_path / "images", [f"{i}" for i in range(6)])
+    frames = next_frames(open_source(str(folder)))
+    (folder / "3.png").unlink()
+    assert [next(frames).number for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(FileNotFoundError, match=r"3\.png"):
+        next(frames)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_no_more_frames_are_read_than_are_tracked_and_a_camera_not_ahead(live):
+    read = []
+    source = FrameSource((read.append(i) or i for i in range(9)), None, 25, live=live)
+    with contextlib.closing(next_frames(source, 4)) as frames:
+        for number in frames:
+            assert not live or read == list(range(number + 1))
+    assert read == [0, 1, 2, 3]
 
 
 def test_damaged_frames_in_the_middle_of_a_video_keep_their_place(tmp_path):

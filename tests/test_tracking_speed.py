@@ -14,6 +14,7 @@ from esat_jax.sharding import make_mesh
 from esat_jax.tracker import Tracker, make_search_step
 from esat_jax.tracking_speed import (
     PARTS,
+    WARM_UP,
     make_pendulums,
     overlapped_speed,
     part_times,
@@ -107,12 +108,31 @@ def test_parts_sum_to_the_whole(step):
 def test_overlapped_tracking_hides_the_reading(step, config):
     tracker = Tracker(config, steady_variables(config))
     sequential = sequential_speed(tracker, [SlowVideo()], 15)
-    assert sequential["whole_ms"]["p50"] >= 1000 * SLEEP
-    assert sequential["frames_per_second"] < 1 / SLEEP
+    assert sequential["whole_ms"]["p50"] >= 1000 * SLEEP * 0.9  # one thread reads; times waver
+    assert sequential["frames_per_second"] < 1 / SLEEP * 1.1
     overlapped = overlapped_speed(step, [SlowVideo()], 20, workers=4, groups=2)
     assert overlapped["frames_per_second"] <= 4 / SLEEP * 1.1  # of four readers
     assert overlapped["frames_per_second"] > 1.5 * sequential["frames_per_second"]
     assert overlapped["step_ms"]["p50"] <= overlapped["step_ms"]["p95"]
+
+
+def test_the_next_frame_is_read_while_one_target_is_searched_for(config):
+    class Patient(Tracker):
+        updates = 0
+
+        def update(self, frame):
+            self.updates += 1
+            # Frame 0, those tracked before, this one, and the next.
+            expected = min(self.updates + 2, WARM_UP + 11)
+            deadline = time.monotonic() + 30
+            while len(video.read) < expected and time.monotonic() < deadline:
+                time.sleep(0.001)
+            read_at_update.append(len(video.read))
+            return super().update(frame)
+
+    video, read_at_update = SlowVideo(), []
+    sequential_speed(Patient(config, steady_variables(config)), [video], 10)
+    assert read_at_update == [*range(3, WARM_UP + 12), WARM_UP + 11]
 
 
 def test_a_target_that_cannot_be_followed_is_no_measurement(step):
