@@ -1,11 +1,13 @@
 """Threads are steered by events and queues: no test depends on how fast anything is."""
 
+import os
 import queue
+import sys
 import threading
 
 import pytest
 
-from esat_jax.read_ahead import read_ahead
+from esat_jax.read_ahead import NICER, read_ahead
 
 PATIENCE = 30  # seconds after which a test fails instead of waiting for ever
 
@@ -94,3 +96,14 @@ def test_closing_waits_for_the_read_under_way_and_begins_no_other():
     assert not closing.is_alive()
     assert begun == [0, 1]
     assert not readers()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_the_thread_has_a_lower_priority_than_its_maker_who_keeps_its_own():
+    def priorities():
+        for _ in range(3):
+            yield os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert list(read_ahead(priorities())) == [min(own + NICER, 19)] * 3
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
