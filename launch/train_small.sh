@@ -5,7 +5,8 @@
 #   launch/train_small.sh DATA WORK [--config.key=value ...]
 #
 # DATA holds train/ (stills.jsonl, stills/, cutouts/, sequences/), val/ and
-# dinov2_vits14_fp16.safetensors. WORK receives the packed data and both runs; run it again and it
+# dinov2_vits14_fp16.safetensors; cut-outs of the outlined photographs are added to train/cutouts/,
+# so it must be writable. WORK receives the packed data and both runs; run it again and it
 # goes on where it stopped. SETS (28) synthetic data sets are made at the same time, one a core, of
 # SEQUENCES (60) videos each.
 set -euo pipefail
