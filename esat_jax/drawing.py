@@ -21,10 +21,8 @@ def draw_box(
       the frame, and have a dark ground, so that they can be read on any frame.
     """
     enlarge = math.ceil(MIN_SIDE_PX / min(frame.shape[:2]))
-    if enlarge == 1:
-        image = frame.copy()  # repeat takes many times as long, even once
-    else:
-        image = frame.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
+    # To repeat takes many times as long as to copy, even once.
+    image = frame.copy() if enlarge == 1 else frame.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
     line = max(1, round(min(image.shape[:2]) / 180))
     x, y, w, h = (np.asarray(box_xywh, np.float64) * enlarge).tolist()
     corners = (round(x), round(y)), (round(x + w), round(y + h))
