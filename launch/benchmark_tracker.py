@@ -39,7 +39,7 @@ from esat_jax.tracking_speed import (
     steady_variables,
 )
 from launch import errors
-from launch.json_file import json_path, write_json
+from launch.json_file import output_path, write_json
 from launch.run_record import git_commit
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, then :variant,variant.")
@@ -134,7 +134,7 @@ def main(argv: list[str]) -> None:
     """Measures, prints, writes."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; settings are given as --config.key=value")
-    path = json_path(_JSON.value)
+    path = output_path(_JSON.value)
     if bool(_WEIGHTS.value) == bool(_CONFIG.value):
         raise ValueError("give either --weights=FILE, or --config=FILE for random weights.")
     _parse_batch_sizes()

@@ -31,7 +31,7 @@ from esat_jax.evaluation.manifest import file_sha256
 from esat_jax.tracker import Tracker
 from esat_jax.weights import copy_weights
 from launch import errors
-from launch.json_file import write_json
+from launch.json_file import output_path, write_json
 
 _WEIGHTS = flags.DEFINE_string("weights", None, "File of the tracker's weights.", required=True)
 _SEQUENCES = flags.DEFINE_string(
@@ -158,11 +158,7 @@ def _finite(value: object) -> object:
 def _check_outputs() -> None:
     """Before the work, as what cannot be written may be lost after it."""
     for flag in (_OUTPUT, _WRITE):
-        if flag.value and not Path(flag.value).parent.is_dir():
-            raise ValueError(
-                f"--{flag.name}={flag.value}: there is no folder {Path(flag.value).parent}; make "
-                "it first."
-            )
+        output_path(flag.value, flag.name)
     if _WRITE.value and Path(_WRITE.value).suffix != ".safetensors":
         raise ValueError(f"--write={_WRITE.value}: weights are written to a .safetensors file.")
     if Path(_SEQUENCES.value).resolve() == Path(_VALIDATION.value).resolve():

@@ -1,4 +1,4 @@
-"""The file of numbers that a tool writes with --json."""
+"""The files that tools write at their end, above all those of numbers, --json."""
 
 import json
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from pathlib import Path
 from esat_jax.atomic import complete_file
 
 
-def json_path(flag: str | None) -> Path | None:
-    """Where --json says; asked before the work, as what it takes may be lost after it.
+def output_path(flag: str | None, name: str = "json") -> Path | None:
+    """Where the flag --`name` says; asked before the work, which would be lost after it.
 
     Raises: ValueError if there is no such folder.
     """
     path = Path(flag) if flag else None
     if path and not path.parent.is_dir():
-        raise ValueError(f"--json={path}: there is no folder {path.parent}; make it first.")
+        raise ValueError(f"--{name}={path}: there is no folder {path.parent}; make it first.")
     return path
 
 

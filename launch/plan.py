@@ -28,7 +28,7 @@ from esat_jax.step_timing import (
     time_steps,
 )
 from launch import errors
-from launch.json_file import json_path, write_json
+from launch.json_file import output_path, write_json
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, then :variant,variant.")
 _DEVICES = flags.DEFINE_integer(
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     """Prints the plan; 1 if the run does not fit into memory in any way tried."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; settings are given as --config.key=value")
-    path = json_path(_JSON.value)
+    path = output_path(_JSON.value)
     config = _CONFIG.value.to_dict()
     devices = _DEVICES.value or jax.device_count()
     share, mesh = _share(config, devices)

@@ -23,7 +23,7 @@ from esat_jax.model_cost import (
     model_cost,
 )
 from launch import errors
-from launch.json_file import json_path, write_json
+from launch.json_file import output_path, write_json
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, then :variant,variant.")
 _JSON = flags.DEFINE_string("json", None, "File that receives the numbers.")
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> None:
     """Counts, times, and writes."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected {argv[1:]}; settings are given as --config.key=value")
-    path = json_path(_JSON.value)
+    path = output_path(_JSON.value)
     config = _CONFIG.value.to_dict()
     cost = model_cost(config)
     sizes = f"template {config['template']['size']} px, search {config['search']['size']} px"
