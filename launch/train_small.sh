@@ -10,8 +10,15 @@
 # goes on where it stopped. SETS (28) synthetic data sets are made at the same time, one a core, of
 # SEQUENCES (60) videos each.
 set -euo pipefail
-data=$(realpath "${1:?the folder of the data}")
-mkdir -p "${2:?the folder to work in}"
+if [ $# -lt 2 ]; then
+  echo "usage: launch/train_small.sh DATA WORK [--config.key=value ...]" >&2
+  exit 2
+fi
+for part in train/stills.jsonl train/stills train/sequences val dinov2_vits14_fp16.safetensors; do
+  [ -e "$1/$part" ] || { echo "error: $1/$part is not there; see the head of $0." >&2; exit 1; }
+done
+data=$(realpath "$1")
+mkdir -p "$2"
 work=$(realpath "$2")
 shift 2
 sets=${SETS:-28}
