@@ -32,7 +32,12 @@ class BatchNorm(nn.Module):
         mean, var = running_mean.value, running_var.value
         if train:
             grouped = x.astype(jnp.float32).reshape(self.groups, -1, *channels)
-            means, variances = grouped.mean(axis=1), grouped.var(axis=1)  # [groups, C]
+            # The variance from the mean square needs no mean first: one pass over x, and one
+            # exchange between devices. Squares are taken about the running mean, which is near.
+            shifted = grouped - jnp.broadcast_to(mean, grouped.shape)
+            difference, square = shifted.mean(axis=1), jnp.square(shifted).mean(axis=1)
+            means = jnp.broadcast_to(mean, difference.shape) + difference  # [groups, C]
+            variances = jnp.maximum(square - jnp.square(difference), 0)
             mean, var = means[0], variances[0]
             if not self.is_initializing():
                 count = grouped.shape[1]

@@ -1,10 +1,14 @@
 """Batch statistics of groups, as each GPU of the original has its own."""
 
+import re
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from esat_jax.models.batch_norm import BatchNorm
+from esat_jax.sharding import batch_sharded, make_mesh, replicated
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
@@ -33,3 +37,35 @@ def test_each_group_is_normalised_by_itself_and_the_first_one_moves_the_running_
     np.testing.assert_allclose(
         at_test, (x - mean) / np.sqrt(var + 1e-5) * scale + bias, rtol=1e-4, atol=1e-5
     )
+
+
+def test_devices_exchange_statistics_once_forward_and_once_backward():
+    norm, mesh = BatchNorm(), make_mesh()
+    x = jax.ShapeDtypeStruct((16, 4, 4, 3), jnp.float32, sharding=batch_sharded(mesh))
+    variables = jax.eval_shape(lambda x: norm.init(jax.random.key(0), x, train=True), x)
+
+    def step(variables, x):
+        def run(x):
+            return norm.apply(variables, x, train=True, mutable="batch_stats")
+
+        out, pull, updated = jax.vjp(run, x, has_aux=True)
+        return pull(out**3), updated  # backward depends on forward
+
+    split, whole = batch_sharded(mesh), replicated(mesh)
+    jitted = jax.jit(step, in_shardings=(whole, split), out_shardings=(split, whole))
+    compiled = jitted.lower(variables, x).compile()
+    assert mesh.size == 8
+    assert len(re.findall(r" all-reduce(?:-start)?\(", compiled.as_text())) == 2
+
+
+def test_variance_is_exact_far_from_zero_once_the_running_mean_is_there():
+    rng = np.random.default_rng(1)
+    x = (1e4 + rng.normal(0, 1, (8, 5, 5, 3))).astype(np.float32)
+    variables = {
+        "params": {"scale": np.ones(3), "bias": np.zeros(3)},
+        "batch_stats": {"mean": np.full(3, 1e4 + 2, np.float32), "var": np.ones(3)},
+    }
+    _, updated = BatchNorm(momentum=0.0).apply(variables, x, train=True, mutable="batch_stats")
+    expected = np.float64(x).reshape(-1, 3)
+    np.testing.assert_allclose(updated["batch_stats"]["mean"], expected.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(updated["batch_stats"]["var"], expected.var(0, ddof=1), rtol=1e-5)
