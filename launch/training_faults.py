@@ -26,6 +26,8 @@ def quiet_libraries() -> None:
     # Where a checkpoint cannot be written or read, Orbax leaves behind some of these per array.
     logging_of_python.getLogger("asyncio").setLevel("CRITICAL")
     warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
+    # Batches that workers had ready when a run ended: Python removes them, and would count them.
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")  # of another process, by option
     show = sys.unraisablehook
 
     def show_others(unraisable: "sys.UnraisableHookArgs") -> None:

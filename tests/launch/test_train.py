@@ -34,7 +34,7 @@ from training_runs import (
 def unbroken(tmp_path_factory, program_cache):
     """A run that was never stopped, by the script for one computer."""
     workdir = tmp_path_factory.mktemp("unbroken")
-    keys = overrides(**{"data.num_workers": 0})
+    keys = overrides(**{"data.num_workers": 1})
     command = ["launch/a100x8.sh", workdir, "no/data", *keys]
     status, output, errors = finish(spawn(command, program_cache, CONFIG=CONFIG))
     assert (status, errors) == (0, "")
