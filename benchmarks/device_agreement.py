@@ -15,8 +15,11 @@ Steps amplify rounding: the box losses look at one cell, the highest, and AdamW 
 any size a step of one size. How much is in "rounding_difference": how far one device alone gets
 from itself when each parameter starts off by its last bit. Where that exceeds the tolerance, no
 two computers agree; smaller steps tell more (--config.optim.lr_drop_epoch=0: those after the drop).
+"single_step_difference" is free of that: every step is taken on all devices from the state that the
+one device had before its own, and the largest difference after any of them counts.
 """
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +28,7 @@ import jax
 import numpy as np
 from absl import app, flags
 from flax import traverse_util
+from jax.sharding import Mesh
 from ml_collections import config_flags
 
 from benchmarks.environment import environment
@@ -33,7 +37,7 @@ from data_pipeline.pipeline import make_train_batches
 from esat_jax.initial_variables import initial_variables
 from esat_jax.latency import random_variables
 from esat_jax.sharding import make_mesh, put_batch
-from esat_jax.train_state import create_state, state_shapes
+from esat_jax.train_state import TrainState, create_state, state_places, state_shapes
 from esat_jax.train_step import make_train_step
 from launch import errors
 from launch.training_faults import quiet_libraries
@@ -72,12 +76,14 @@ def main(argv: list[str]) -> int:
         variables = random_variables(config, np.random.default_rng(config["seed"]))
     initial = traverse_util.flatten_dict(variables["params"], sep="/")
 
-    train, agree = make_training(config, batches, 1, steps_per_epoch), True
-    one, losses = train(variables)
+    alone, agree = make_training(config, batches[0], 1, steps_per_epoch), True
+    one, losses = alone.train(variables, batches)
     off = {**variables, "params": jax.tree.map(last_bit_off, variables["params"])}
-    rounding = relative_differences(one, train(off)[0])
+    rounding = relative_differences(one, alone.train(off, batches)[0])
     for devices in counts:
-        many, other_losses = make_training(config, batches, devices, steps_per_epoch)(variables)
+        together = make_training(config, batches[0], devices, steps_per_epoch)
+        many, other_losses = together.train(variables, batches)
+        single = single_steps(alone, together, variables, batches)
         differences = relative_differences(one, many)
         worst = worst_array(differences)
         agrees = differences[worst] <= _TOLERANCE.value  # false for NaN
@@ -93,6 +99,8 @@ def main(argv: list[str]) -> int:
             "largest_difference": differences[worst],
             "worst_array": worst,
             "rounding_difference": rounding[worst_array(rounding)],
+            "single_step_difference": single[worst_array(single)],
+            "single_step_worst_array": worst_array(single),
             "arrays": len(one),
             "arrays_above": sum(not d <= _TOLERANCE.value for d in differences.values()),
             # The difference is to be seen beside how far the steps moved the array.
@@ -106,34 +114,72 @@ def main(argv: list[str]) -> int:
     return 0 if agree else 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A compiled step; `places` says where each array of a state lives."""
+
+    config: Mapping
+    mesh: Mesh
+    places: TrainState
+    program: Callable
+
+    def start(self, variables: Mapping) -> TrainState:
+        """The state before the first step."""
+        return create_state(self.config, variables, mesh=self.mesh)
+
+    def step(self, state: TrainState, batch: Mapping[str, np.ndarray]) -> tuple[TrainState, float]:
+        """Returns: the next state, which takes the memory of `state`; the loss.
+
+        Raises: ArithmeticError for a step that was not finite, which changes nothing.
+        """
+        state, metrics = self.program(state, put_batch(batch, self.mesh))
+        if not metrics["finite"] == 1:
+            raise ArithmeticError(f"a step on {self.mesh.size} device(s) was not finite: {metrics}")
+        return state, float(metrics["total"])
+
+    def train(
+        self, variables: Mapping, batches: Sequence[Mapping[str, np.ndarray]]
+    ) -> tuple[Arrays, list[float]]:
+        """A step on each batch. Returns: parameters by path; the first and the last loss."""
+        state, losses = self.start(variables), []
+        for batch in batches:
+            state, loss = self.step(state, batch)
+            losses.append(loss)
+        return parameters(state), [losses[0], losses[-1]]
+
+
 def make_training(
-    config: Mapping,
-    batches: Sequence[Mapping[str, np.ndarray]],
-    devices: int,
-    steps_per_epoch: int,
-) -> Callable[[Mapping], tuple[Arrays, list[float]]]:
-    """Compiles a step, and returns the function that takes one on each batch.
+    config: Mapping, batch: Mapping[str, np.ndarray], devices: int, steps_per_epoch: int
+) -> Training:
+    """Compiles the step for batches such as `batch`.
 
     Args: config: plain nested dict with the keys of configs/base.py.
-    Returns: initial variables -> parameters by path, on the host; the first and the last loss. It
-      raises ArithmeticError for a step that was not finite, which changes nothing.
     """
     mesh = make_mesh(jax.devices()[:devices])
     step = make_train_step(config, mesh, steps_per_epoch)
-    first = put_batch(batches[0], mesh)
-    program = step.lower(state_shapes(config, mesh), first, _KEEP_RATIO.value).compile()
+    program = step.lower(state_shapes(config, mesh), put_batch(batch, mesh), _KEEP_RATIO.value)
+    return Training(config, mesh, state_places(config, mesh), program.compile())
 
-    def train(variables: Mapping) -> tuple[Arrays, list[float]]:
-        state, numbers = create_state(config, variables, mesh=mesh), []
-        for batch in batches:
-            state, metrics = program(state, put_batch(batch, mesh))
-            numbers.append({name: float(metrics[name]) for name in ("total", "finite")})
-        if not all(one["finite"] == 1 for one in numbers):
-            raise ArithmeticError(f"a step on {devices} device(s) was not finite: {numbers}")
-        params = traverse_util.flatten_dict(jax.device_get(state.params), sep="/")
-        return params, [numbers[0]["total"], numbers[-1]["total"]]
 
-    return train
+def single_steps(
+    one: Training,
+    many: Training,
+    variables: Mapping,
+    batches: Sequence[Mapping[str, np.ndarray]],
+) -> dict[str, float]:
+    """For each array, the largest relative difference after a step from the same state."""
+    state, largest = one.start(variables), []
+    for batch in batches:
+        before = jax.tree.map(np.array, state)  # copied: the step takes the memory of `state`
+        state, _ = one.step(state, batch)
+        other, _ = many.step(jax.device_put(before, many.places), batch)
+        largest.append(relative_differences(parameters(state), parameters(other)))
+    return {name: float(np.max([step[name] for step in largest])) for name in largest[0]}
+
+
+def parameters(state: TrainState) -> Arrays:
+    """Of a state, by path, on the host."""
+    return traverse_util.flatten_dict(jax.device_get(state.params), sep="/")
 
 
 def last_bit_off(array: np.ndarray) -> np.ndarray:
