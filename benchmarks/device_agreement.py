@@ -13,8 +13,9 @@ network computes, of attention's keys, are little but rounding, scaled up by Ada
 
 Steps amplify rounding: the box losses look at one cell, the highest, and AdamW makes a gradient of
 any size a step of one size. How much is in "rounding_difference": how far one device alone gets
-from itself when each parameter starts off by its last bit. Where that exceeds the tolerance, no
-two computers agree; smaller steps tell more (--config.optim.lr_drop_epoch=0: those after the drop).
+from itself when each parameter starts off by its last bit. Where that comes near the tolerance,
+agreement cannot be expected, since splitting a step rounds more than one bit; smaller steps tell
+more (--config.optim.lr_drop_epoch=0: those after the drop).
 "single_step_difference" is free of that: every step is taken on all devices from the state that the
 one device had before its own, and the largest difference after any of them counts.
 """
@@ -183,7 +184,7 @@ def parameters(state: TrainState) -> Arrays:
 
 
 def last_bit_off(array: np.ndarray) -> np.ndarray:
-    """Each number times 1 + 2^-24 or 1 - 2^-24, rounded to float32: a neighbour of it."""
+    """Each number times 1 + 2^-24 or 1 - 2^-24, rounded: a neighbour; 0 stays."""
     signs = np.random.default_rng(0).choice([-1.0, 1.0], np.shape(array))
     return np.float32(array * (1 + 2.0**-24 * signs))
 

@@ -26,8 +26,9 @@ def quiet_libraries() -> None:
     # Where a checkpoint cannot be written or read, Orbax leaves behind some of these per array.
     logging_of_python.getLogger("asyncio").setLevel("CRITICAL")
     warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
-    # Batches that workers had ready when a run ended: Python removes them, and would count them.
-    sys.warnoptions.append("ignore:resource_tracker:UserWarning")  # of another process, by option
+    # Python removes the batches that workers had ready when a run ended, and would count them. It
+    # does so in a process of its own, which takes its filters from these options.
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
     show = sys.unraisablehook
 
     def show_others(unraisable: "sys.UnraisableHookArgs") -> None:

@@ -33,10 +33,12 @@ class BatchNorm(nn.Module):
         if train:
             grouped = x.astype(jnp.float32).reshape(self.groups, -1, *channels)
             # The variance from the mean square needs no mean first: one pass over x, and one
-            # exchange between devices. Squares are taken about the running mean, which is near.
+            # exchange between devices. It loses (distance / deviation) squared of its precision,
+            # the distance being that of the running mean, which starts at 0 and soon is near.
             shifted = grouped - jnp.broadcast_to(mean, grouped.shape)
             difference, square = shifted.mean(axis=1), jnp.square(shifted).mean(axis=1)
             means = jnp.broadcast_to(mean, difference.shape) + difference  # [groups, C]
+            # Rounding can make the difference negative.
             variances = jnp.maximum(square - jnp.square(difference), 0)
             mean, var = means[0], variances[0]
             if not self.is_initializing():
