@@ -117,11 +117,10 @@ def main(argv: list[str]) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A compiled step; `places` says where each array of a state lives."""
+    """A compiled step."""
 
     config: Mapping
     mesh: Mesh
-    places: TrainState
     program: Callable
 
     def start(self, variables: Mapping) -> TrainState:
@@ -134,8 +133,12 @@ class Training:
         Raises: ArithmeticError for a step that was not finite, which changes nothing.
         """
         state, metrics = self.program(state, put_batch(batch, self.mesh))
-        if not metrics["finite"] == 1:
-            raise ArithmeticError(f"a step on {self.mesh.size} device(s) was not finite: {metrics}")
+        if metrics["finite"] != 1:
+            loss, norm = float(metrics["total"]), float(metrics["grad_norm"])
+            raise ArithmeticError(
+                f"a step on {self.mesh.size} device(s) was not finite: loss {loss}, norm of the "
+                f"gradient {norm}."
+            )
         return state, float(metrics["total"])
 
     def train(
@@ -159,7 +162,7 @@ def make_training(
     mesh = make_mesh(jax.devices()[:devices])
     step = make_train_step(config, mesh, steps_per_epoch)
     program = step.lower(state_shapes(config, mesh), put_batch(batch, mesh), _KEEP_RATIO.value)
-    return Training(config, mesh, state_places(config, mesh), program.compile())
+    return Training(config, mesh, program.compile())
 
 
 def single_steps(
@@ -170,10 +173,11 @@ def single_steps(
 ) -> dict[str, float]:
     """For each array, the largest relative difference after a step from the same state."""
     state, largest = one.start(variables), []
+    places = state_places(many.config, many.mesh)
     for batch in batches:
         before = jax.tree.map(np.array, state)  # copied: the step takes the memory of `state`
         state, _ = one.step(state, batch)
-        other, _ = many.step(jax.device_put(before, many.places), batch)
+        other, _ = many.step(jax.device_put(before, places), batch)
         largest.append(relative_differences(parameters(state), parameters(other)))
     return {name: float(np.max([step[name] for step in largest])) for name in largest[0]}
 
