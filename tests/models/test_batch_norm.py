@@ -69,3 +69,26 @@ def test_variance_is_exact_far_from_zero_once_the_running_mean_is_there():
     expected = np.float64(x).reshape(-1, 3)
     np.testing.assert_allclose(updated["batch_stats"]["mean"], expected.mean(0), rtol=1e-6)
     np.testing.assert_allclose(updated["batch_stats"]["var"], expected.var(0, ddof=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_output_and_gradient_are_exact_where_the_running_mean_is_three_deviations_off(groups):
+    rng = np.random.default_rng(2)
+    x = rng.normal(5, 2, (8, 5, 5, 3)).astype(np.float32)
+    cotangent = rng.normal(0, 1, x.shape).astype(np.float32)
+    scale = np.array([0.5, 1, 2], np.float32)
+    variables = {
+        "params": {"scale": scale, "bias": np.zeros(3)},
+        "batch_stats": {"mean": np.full(3, -1, np.float32), "var": np.ones(3)},
+    }
+    norm = BatchNorm(groups=groups)
+    out, pull = jax.vjp(lambda x: norm.apply(variables, x, train=True, mutable="batch_stats")[0], x)
+    outputs, gradients, places = [], [], (0, 1, 2)
+    for part, given in zip(*(np.split(np.float64(v), groups) for v in (x, cotangent)), strict=True):
+        deviation = np.sqrt(part.var(places) + 1e-5)
+        unit = (part - part.mean(places)) / deviation
+        common = given.mean(places) + unit * (given * unit).mean(places)
+        outputs.append(unit * scale)
+        gradients.append(scale / deviation * (given - common))
+    np.testing.assert_allclose(out, np.concatenate(outputs), atol=2e-5)
+    np.testing.assert_allclose(pull(cotangent)[0], np.concatenate(gradients), atol=1e-5)
